@@ -2,6 +2,7 @@
 //! recipe, a prompt text or a stage name. The caller's side is here as well: conversion of texts to ids, and
 //! the loop that draws missing samples.
 
+pub mod adapters;
 pub mod boundary;
 pub mod child;
 #[cfg(any(test, feature = "testing"))]
@@ -28,6 +29,7 @@ mod write_behind;
 pub use boundary::{Engine, EngineRole, Identity, ModelShape};
 pub use cpu::{CpuEngine, CpuOptions};
 pub use engines::Engines;
+pub use latrace_lm::adapter::{Lora, PROJECTIONS};
 pub use latrace_lm::checkpoint::copy_companions;
 pub use latrace_lm::train_config;
 pub use latrace_lm::{

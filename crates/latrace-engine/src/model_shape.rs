@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use latrace_io::failure::Failure;
 use latrace_io::model_folder::tensor_shapes;
+use latrace_lm::adapter::model_file;
 use latrace_lm::{Config, Error};
 use serde_json::{Map, Value};
 
@@ -30,7 +31,7 @@ impl ModelShape {
     /// The folder is not a model folder; an unsupported configuration, named by its field.
     pub fn read(folder: &Path) -> Result<ModelShape> {
         // Not left to `Config::read`, which would report a mistyped path as a file that cannot be opened.
-        if !folder.join("config.json").is_file() {
+        if !model_file(folder, "config.json")?.is_file() {
             return Err(no_model(folder).into());
         }
         match Config::read(folder) {
@@ -97,7 +98,7 @@ fn names_family(folder: &Path) -> Result<bool> {
 
 /// `config.json` as it is.
 pub(super) fn read_config(folder: &Path) -> Result<Map<String, Value>> {
-    let path = folder.join("config.json");
+    let path = model_file(folder, "config.json")?;
     match read_json_if_there(&path)? {
         Some(Value::Object(config)) => Ok(config),
         _ => Err(Failure::work(format!("{}: expected an object", path.display())).into()),

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use latrace_core::{ChatTemplate, Date, Message, Tokenizer, Turn};
+use latrace_lm::adapter::model_file;
 use serde_json::Value;
 
 use crate::files::{read_if_there, read_json_if_there};
@@ -27,11 +28,12 @@ impl TextCodec {
     /// # Errors
     /// Files that cannot be used; a tokenizer with more ids than a model of that shape has.
     pub fn open(folder: &Path, shape: &ModelShape) -> Result<TextCodec> {
-        let tokenizer = read_tokenizer(&folder.join("tokenizer.json"))?;
+        let tokenizer = read_tokenizer(&model_file(folder, "tokenizer.json")?)?;
         if let Some(tokenizer) = &tokenizer {
             check_vocabulary(tokenizer, shape, folder)?;
         }
-        let settings = read_json_if_there(&folder.join("tokenizer_config.json"))?.unwrap_or(Value::Null);
+        let settings =
+            read_json_if_there(&model_file(folder, "tokenizer_config.json")?)?.unwrap_or(Value::Null);
         let mut template = read_template(folder, &settings)?;
         if let Some(template) = &mut template {
             template.set_date(today());
@@ -188,12 +190,12 @@ pub(crate) fn template_source(folder: &Path, settings: &Value) -> Result<Option<
 
 /// The source of a template that has a file of its own.
 fn template_file(folder: &Path) -> Result<Option<String>> {
-    let path = folder.join("chat_template.jinja");
+    let path = model_file(folder, "chat_template.jinja")?;
     if let Some(bytes) = read_if_there(&path)? {
         let source = String::from_utf8(bytes);
         return Ok(Some(source.with_context(|| format!("{} is not UTF-8", path.display()))?));
     }
-    let json = read_json_if_there(&folder.join("chat_template.json"))?;
+    let json = read_json_if_there(&model_file(folder, "chat_template.json")?)?;
     Ok(json.and_then(|json| template_in(&json["chat_template"])))
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufReader, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
@@ -11,21 +11,45 @@ use serde_json::{Map, Value};
 
 use crate::files::checksum;
 
-/// The identity of a model: checksums of its configuration, tokenizer and weights, by file name.
+/// The description of a low-rank adapter, in a folder that is one.
+const ADAPTER: &str = "adapter_config.json";
+
+/// The identity of a model: checksums of its configuration, tokenizer and weights, by file name; of an adapter, also those
+/// of its base, as `base/NAME`.
+///
+/// # Errors
+/// A folder or file that cannot be read.
 pub fn fingerprint(folder: &Path) -> Result<BTreeMap<String, String>> {
     let cannot = || format!("cannot read the folder {}", folder.display());
     let mut sums = BTreeMap::new();
+    if let Some(base) = base_of(folder)? {
+        sums.extend(fingerprint(&base)?.into_iter().map(|(name, sum)| (format!("base/{name}"), sum)));
+    }
     for entry in fs::read_dir(folder).with_context(cannot)? {
         let path = entry.with_context(cannot)?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         // The rest, such as a README or a copy in another format, has no effect on results.
         let matters = name.ends_with(".safetensors")
-            || ["config.json", "generation_config.json", "tokenizer.json"].contains(&name.as_str());
+            || ["config.json", "generation_config.json", "tokenizer.json", ADAPTER].contains(&name.as_str());
         if matters {
             sums.insert(name, checksum(&path)?);
         }
     }
     Ok(sums)
+}
+
+/// The folder of an adapter's base, if it is there: who reads the adapter says it if not.
+fn base_of(folder: &Path) -> Result<Option<PathBuf>> {
+    let path = folder.join(ADAPTER);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let config: Value =
+        serde_json::from_slice(&bytes).with_context(|| format!("{} is not valid JSON", path.display()))?;
+    let named = config["base_model_name_or_path"].as_str().filter(|named| !named.is_empty());
+    let places = named.into_iter().flat_map(|named| [PathBuf::from(named), folder.join(named)]);
+    Ok(places.into_iter().find(|base| base.is_dir() && base != folder))
 }
 
 /// Names and shapes of the tensors in a folder's `*.safetensors`, from their headers alone.

@@ -69,7 +69,7 @@ pub fn is_kept(key: u64, i: usize, rate: f32) -> bool {
     (bits >> 40) as f32 >= rate * (1 << 24) as f32
 }
 
-/// The definition of [`dropout`].
+/// The definition of dropout.
 pub fn dropout_reference(x: &[f64], keys: &[u64], rate: f32, width: usize) -> Vec<f64> {
     let factor = 1.0 / (1.0 - f64::from(rate));
     let value =

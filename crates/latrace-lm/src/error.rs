@@ -294,6 +294,9 @@ fn field_advice(field: &str) -> Option<&'static str> {
     if field.contains("sliding") || field == "layer_types" {
         return Some(SLIDING_WINDOW);
     }
+    if field == "base_model_name_or_path" {
+        return Some("write there where the adapter's base model is now");
+    }
     field.starts_with("rope_").then_some("supported rope types are default, linear, llama3 and yarn")
 }
 

@@ -379,11 +379,25 @@ fn a_failed_conversion_leaves_nothing() {
     bench.run("convert model out.gguf").failure(1, "its model cannot be written to GGUF");
     bench.run("convert tiny.gguf out --type f16").failure(2, "expected --dtype");
     bench.run("convert model out.gguf --dtype f32").failure(2, "expected --type");
-    bench.run("convert model out").failure(2, "expected a name ending in .gguf for one of MODEL and OUT");
-    bench
-        .run("convert tiny.gguf out.gguf")
-        .failure(2, "expected a name ending in .gguf for one of MODEL and OUT");
+    bench.run("convert model out --type f16").failure(2, "--type and --tokenizer are of GGUF files");
+    bench.run("convert tiny.gguf out.gguf").failure(2, "got two names ending in .gguf");
+    bench.run("convert model model").failure(1, "the output folder model is not empty");
     assert_eq!(bench.names("."), before);
+}
+
+#[test]
+fn a_folder_becomes_one_with_weights_of_another_type() {
+    let bench = Bench::new();
+    bench.write("data.jsonl", THREE_ROWS);
+    bench.run("convert model half --dtype bf16").success();
+    bench.run("convert half again --dtype f32").success();
+    let size = |name: &str| fs::metadata(bench.path(name).join("model.safetensors")).unwrap().len();
+    assert!(size("half") < size("model") * 6 / 10 && size("again") > size("half"));
+    let scores =
+        |model: &str| bench.run(&format!("score --model {model} --data data.jsonl")).success().stdout;
+    // Every bf16 is an f32; not every f32 is a bf16.
+    assert_eq!(scores("again"), scores("half"));
+    assert_ne!(scores("half"), scores("model"));
 }
 
 #[test]

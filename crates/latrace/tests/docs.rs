@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use latrace_engine::TrainConfig;
+use latrace_engine::{Lora, TrainConfig};
 use latrace_io::table::Record;
 use latrace_run::pipeline::records;
 use latrace_run::plan::{Node, plan};
@@ -279,7 +279,11 @@ fn training_table() -> String {
         };
         vec![format!("`{}`", field.name), default, format!("{}{}", field.documentation, one_of(&field.kind))]
     });
-    table(&["setting", "default", "what it says"], &rows.collect::<Vec<_>>())
+    let of_adapters = Table::try_from(Lora::default()).unwrap();
+    let adapter = fields(&source("latrace-lm/src/adapter/lora.rs"), "Lora").into_iter().map(|field| {
+        vec![format!("`lora.{}`", field.name), spelt(&of_adapters[&field.name]), field.documentation]
+    });
+    table(&["setting", "default", "what it says"], &rows.chain(adapter).collect::<Vec<_>>())
 }
 
 /// What the sections of trainings have beside the training's own settings: those that the defaults describe.

@@ -324,3 +324,103 @@ fn a_conversation_can_begin_each_reply_with_a_thought() {
     assert!(code == 2 && said.contains("--markers") && said.contains("missing field `close`"), "{said}");
     bench.done(&["chat", "--model", "own/model", "--open-thought", "--max-new-tokens", "4"]);
 }
+
+/// Adapters of q and pi on one base: neither folder holds the base's weights.
+const ADAPTERS: [&str; 6] = [
+    "posterior.refine.rounds=1",
+    "posterior.refine.n=4",
+    "posterior.refine.lora.rank=2",
+    "final.lora={ rank = 4, alpha = 64 }",
+    "final.learning_rate=0.05",
+    "final.frozen=[\"lm_head\"]",
+];
+
+#[test]
+fn adapters_are_trained_measured_merged_and_read_as_published() {
+    let bench = Bench::pretrained();
+    bench.done(&[&["run", "own/recipe.toml", "--run-dir", "r"], &ADAPTERS[..5]].concat());
+    for stage in ["refinement-1/02-refined-posterior", "09-final"] {
+        let is_there = |name: &str| bench.path(&format!("r/{stage}/{name}")).exists();
+        assert!(is_there("adapter_model.safetensors") && is_there("tokenizer.json"), "{stage}");
+        assert!(!is_there("model.safetensors"), "{stage}");
+    }
+    let scores = |model: &str, out: &str| {
+        bench.done(&["score", "--model", model, "--data", "rows.jsonl", "--out", out]);
+        bench.rows(out).remove(0)["logprobs"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|x| x.as_f64().unwrap())
+            .collect()
+    };
+    bench.write_rows(
+        "rows.jsonl",
+        &[json!({"id": "a", "prompt": "user 1 2 assistant", "response": "apples 3 # 1"})],
+    );
+    let [base, adapted]: [Vec<f64>; 2] =
+        [scores("own/model", "base.jsonl"), scores("r/09-final", "adapted.jsonl")];
+    // What others take is whole: the run's own model, and one that is converted.
+    bench.done(&["convert", "r/09-final", "merged"]);
+    for model in ["r/model", "merged"] {
+        assert!(bench.path(model).join("model.safetensors").exists());
+        let merged: Vec<f64> = scores(model, "merged.jsonl");
+        let differences = merged.iter().zip(&adapted).map(|(a, b)| (a - b).abs());
+        assert!(differences.fold(0.0, f64::max) < 1e-5, "{model}: {merged:?} {adapted:?}");
+    }
+    assert!(base.iter().zip(&adapted).any(|(a, b)| (a - b).abs() > 1e-3), "{base:?} {adapted:?}");
+    // A folder as PEFT publishes it has only the adapter; the rest is its base's, wherever that says it is.
+    fs::create_dir(bench.path("published")).unwrap();
+    for name in ["adapter_config.json", "adapter_model.safetensors"] {
+        fs::copy(bench.path("r/09-final").join(name), bench.path("published").join(name)).unwrap();
+    }
+    assert_eq!(scores("published", "published.jsonl"), adapted);
+    let command = "sample --model published --data rows.jsonl --out samples.jsonl --n 2 --max-new-tokens 4";
+    bench.done(&command.split(' ').collect::<Vec<_>>());
+    bench.done(&["chat", "--model", "published", "--max-new-tokens", "2"]);
+    // A base that has moved is asked for; one that has changed is another model.
+    let config = bench.path("published/adapter_config.json");
+    let moved = fs::read_to_string(&config).unwrap().replace("own/model", "own/moved");
+    fs::write(&config, moved).unwrap();
+    let (code, said) = bench.run(&["score", "--model", "published", "--data", "rows.jsonl"]);
+    assert!(
+        code == 1 && said.contains("`base_model_name_or_path`: expected the folder of the base model"),
+        "{said}"
+    );
+    let (code, said) = bench.run(&["convert", "r/09-final", "x.gguf"]);
+    assert!(code == 1 && said.contains("latrace convert ADAPTER OUT"), "{said}");
+}
+
+#[test]
+fn recipes_with_adapters_that_cannot_be_trained_are_refused_at_once() {
+    let bench = Bench::pretrained();
+    bench.done(&[&["run", "own/recipe.toml", "--dry-run"], &ADAPTERS[..5]].concat());
+    let frozen = [&["run", "own/recipe.toml", "--dry-run"], &ADAPTERS[..]].concat();
+    bench.done(&frozen);
+    let lora = "final.lora.rank=4";
+    bench.dry_run_refused(
+        &[lora, "engine.train=torchrun"],
+        &["final.lora: only the built-in engine takes adapters"],
+    );
+    bench.dry_run_refused(
+        &[lora, "engine.generate=servers"],
+        &["final.lora: only the built-in engine takes adapters"],
+    );
+    bench.dry_run_refused(
+        &["final.frozen=[\"model\"]", "engine.train=manual"],
+        &["final.frozen: only the built-in"],
+    );
+    bench.dry_run_refused(&["final.lora.rang=4"], &["unknown key \"final.lora.rang\"", "\"rank\""]);
+    bench.dry_run_refused(&["final.lora.rank=0"], &["final.lora.rank: expected from 1 to 4096, got 0"]);
+    let both = [&ADAPTERS[..3], &["posterior.train=true", "posterior.rows=samples", "posterior.lora.rank=4"]]
+        .concat();
+    bench.dry_run_refused(&both, &["posterior.refine.lora: starts from the adapter of posterior"]);
+    // On the command line of a training alone, too.
+    let rows = [json!({"id": "a", "prompt": "user 1", "response": "2 3"})];
+    bench.write_rows("rows.jsonl", &rows);
+    let train = ["train", "--model", "own/model", "--data", "rows.jsonl", "--out", "adapter"];
+    let (code, said) = bench.run(&[&train[..], &["lora.targets=[\"c_attn\"]"]].concat());
+    assert!(code != 0 && said.contains("lora.targets: expected names among q_proj"), "{said}");
+    assert!(!bench.path("adapter").exists());
+    bench.done(&[&train[..], &["lora.rank=2", "lora.rslora=true", "max_steps=1"]].concat());
+    assert!(bench.path("adapter/adapter_model.safetensors").exists());
+}

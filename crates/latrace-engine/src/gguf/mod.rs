@@ -20,6 +20,7 @@ use latrace_lm::checkpoint::gguf::{self, GgufFile, GgufModel};
 use latrace_lm::{Config, SaveDtype};
 use serde_json::{Map, Value, json};
 
+use crate::adapters::check_whole;
 use crate::model_shape::ModelShape;
 use crate::text_codec::TextCodec;
 use vocabulary::Vocabulary;
@@ -52,6 +53,7 @@ pub fn import_gguf(path: &Path, out: &Path, dtype: SaveDtype, tokenizer: Option<
 /// # Errors
 /// A folder without a usable model or tokenizer; settings that llama.cpp does not know; I/O errors.
 pub fn export_gguf(model: &Path, out: &Path, kind: GgufExportType, tokenizer: Option<&Path>) -> Result<()> {
+    check_whole(model, "a GGUF file")?;
     let metadata = export::metadata(model, tokenizer.unwrap_or(model))?;
     write_atomically(out, |writer| Ok(gguf::export(model, (out, writer), kind, metadata)?))
 }

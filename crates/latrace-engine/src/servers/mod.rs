@@ -36,6 +36,7 @@ use sha2::{Digest, Sha256};
 pub use config::{ServerKind, ServersConfig};
 pub use error::ServerError;
 
+use crate::adapters::check_whole;
 use crate::boundary::{Engine, EngineRole, Error, Fit, Generate, Identity, ModelShape, Score, ServerNote};
 use crate::child::{SERVER_KEY, lacking, shell_line};
 use dialect::{command, dialect};
@@ -90,6 +91,7 @@ impl ServersEngine {
 
     fn common(&self, model: &Path) -> Result<Common> {
         self.check_command()?;
+        check_whole(model, self.config.kind.name())?;
         let shape = ModelShape::read(model)?;
         let name = served_name(model)?;
         // Servers may be started in another folder.

@@ -5,8 +5,11 @@ use std::path::Path;
 use anyhow::Result;
 use latrace_lm::Error;
 
-/// Fails if the folder has no weights, which the ranks would find out only after a long start.
+use crate::adapters::check_whole;
+
+/// Fails if the folder has no weights, or those of an adapter, which the ranks would find out only after a long start.
 pub(super) fn check_weights(folder: &Path) -> Result<()> {
+    check_whole(folder, "torchrun")?;
     let is_there = |name: &str| folder.join(name).exists();
     if is_there("model.safetensors") || is_there("model.safetensors.index.json") {
         return Ok(());

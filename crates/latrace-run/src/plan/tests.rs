@@ -156,6 +156,22 @@ fn a_change_of_any_leaf_of_a_recipe_changes_some_key() {
     }
 }
 
+/// The defaults have no adapters and nothing frozen: those are leaves of this recipe alone.
+#[test]
+fn a_change_of_an_adapter_changes_some_key() {
+    let settings = ["skip=[\"gold\", \"rft\"]", "final.lora.rank=4", "final.frozen=[\"model.norm\"]"];
+    let recipe = read("quickstart.toml", &settings);
+    let plain = read("quickstart.toml", &settings[..1]);
+    assert_ne!(keys(&recipe), keys(&plain));
+    for name in ["rank", "alpha", "rslora", "dropout", "targets"].map(|key| format!("final.lora.{key}")) {
+        let changed =
+            changed(&recipe, &name).unwrap_or_else(|| panic!("{name}: the changed value is refused"));
+        assert_ne!(keys(&changed), keys(&recipe), "{name}");
+    }
+    let changed = changed(&recipe, "final.frozen").unwrap();
+    assert_ne!(keys(&changed), keys(&recipe));
+}
+
 #[test]
 fn a_cut_of_traces_or_answers_reaches_the_weights() {
     let settings = |changes: &[&str]| {

@@ -2,7 +2,7 @@
 //! its default.
 
 use anyhow::{Context, Result};
-use latrace_engine::TrainConfig;
+use latrace_engine::{Lora, TrainConfig};
 use latrace_io::failure::Failure;
 use toml::{Table, Value};
 
@@ -52,8 +52,12 @@ fn known_keys() -> Result<Table> {
 }
 
 /// The keys of a training. Only the names count, so any value will do.
-fn training_keys() -> impl Iterator<Item = (&'static str, Value)> {
-    field_names::<TrainConfig>().iter().map(|&name| (name, Value::Boolean(true)))
+pub(super) fn training_keys() -> impl Iterator<Item = (&'static str, Value)> {
+    let any = |name: &str| (name.to_owned(), Value::Boolean(true));
+    field_names::<TrainConfig>().iter().map(move |&name| match name {
+        "lora" => (name, Value::Table(field_names::<Lora>().iter().map(|&name| any(name)).collect())),
+        _ => (name, Value::Boolean(true)),
+    })
 }
 
 /// Keys that were renamed, with what to write instead: a recipe from before is never read differently.
@@ -62,7 +66,10 @@ const RENAMED: [(&str, &str, &str); 1] =
 
 /// Keys that people will look for, and why there are none yet.
 const NOT_YET: [(&str, &str); 2] = [
-    ("torchrun.lora", "no engine trains adapters yet: all weights are trained"),
+    (
+        "torchrun.lora",
+        "adapters are trained by the built-in engine alone, by [initial.lora], [posterior.lora] and so on",
+    ),
     (
         "engine.compute",
         "the built-in engine computes in f32; servers.dtype and torchrun.dtype are those of the others",
@@ -87,7 +94,7 @@ fn insert(known: &mut Table, table: &str, key: &str, value: Value) {
     }
 }
 
-fn check_table(given: &Table, known: &Table, prefix: &str, source: &str) -> Result<()> {
+pub(super) fn check_table(given: &Table, known: &Table, prefix: &str, source: &str) -> Result<()> {
     for (key, value) in given {
         let name = format!("{prefix}{key}");
         let Some(inner) = known.get(key) else {

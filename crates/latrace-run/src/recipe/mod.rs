@@ -1,6 +1,7 @@
 //! The recipe of a training: resolves a TOML file and `key=value` overrides into a complete, validated
 //! configuration.
 
+mod adapters;
 mod beside;
 mod distillation;
 mod engines;
@@ -33,9 +34,13 @@ pub fn train_config(file: Option<&Path>, overrides: &[String]) -> Result<TrainCo
 fn settings(file: Option<&Path>, overrides: &[String]) -> Result<Table> {
     let mut table = file.map(read_table).transpose()?.unwrap_or_default();
     check_keys(&table, &file.map_or("the recipe".to_owned(), |path| path.display().to_string()))?;
-    let given: Table = overrides.iter().map(|text| parse_override(text)).collect::<Result<_>>()?;
+    let mut given = Table::new();
+    for text in overrides {
+        let (key, value) = parse_override(text)?;
+        table::set(&mut given, &key, value)?;
+    }
     check_keys(&given, "the command line")?;
-    table.extend(given);
+    table::merge(&mut table, given);
     Ok(table)
 }
 
@@ -87,11 +92,8 @@ fn parse_value(raw: &str) -> Value {
 }
 
 fn check_keys(table: &Table, source: &str) -> Result<()> {
-    let known = field_names::<TrainConfig>();
-    match table.keys().find(|key| !known.contains(&key.as_str())) {
-        Some(unknown) => Err(unknown_key(source, unknown, known).into()),
-        None => Ok(()),
-    }
+    let known = keys::training_keys().map(|(name, any)| (name.to_owned(), any)).collect();
+    keys::check_table(table, &known, "", source)
 }
 
 /// The error for a key not in `known`; of a dotted `key`, only the last part is compared.

@@ -22,6 +22,7 @@ pub use super::models::{
 };
 pub use super::prompts::Prompts;
 
+use super::adapters;
 use super::keys::{DEFAULTS, check_keys};
 use super::table::{merge, section_of, set, with_base};
 use super::{one_line, parse_override};
@@ -526,6 +527,7 @@ impl RunRecipe {
     /// Checks what the types of the settings leave open.
     fn check(&self) -> Result<()> {
         self.check_trainings()?;
+        adapters::check(self)?;
         self.check_samplings()?;
         self.questions.check()?;
         self.prompts.markers()?;
@@ -841,7 +843,10 @@ mod tests {
         check_refused(&["start=base"], "the key \"start\" was renamed: write final.start");
         check_refused(&["baselines.x.start=base"], "\"baselines.x.start\" was renamed");
         check_refused(&["initial.start=base"], "unknown key \"initial.start\"");
-        check_refused(&["torchrun.lora=8"], "\"torchrun.lora\" is not there yet: no engine trains adapters");
+        check_refused(
+            &["torchrun.lora=8"],
+            "\"torchrun.lora\" is not there yet: adapters are trained by the built-in engine",
+        );
         check_refused(&["engine.compute=bf16"], "the built-in engine computes in f32");
     }
 

@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use latrace_core::SamplingParams;
+use latrace_engine::adapters::{is_adapter, write_whole};
+use latrace_engine::cpu::SaveDtype;
 use latrace_engine::text_codec::TextCodec;
 use latrace_engine::{ModelShape, copy_companions};
 use latrace_io::failure::Failure;
@@ -71,14 +73,13 @@ pub fn sampling_of(model: &Path) -> Result<SamplingParams> {
 }
 
 fn fill(folder: &Path, trained: &Path, recipe: &RunRecipe, summary: &RunSummary) -> Result<()> {
-    for entry in fs::read_dir(trained).with_context(|| format!("cannot read {}", trained.display()))? {
-        let path = entry?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if name == "config.json" || name.contains(".safetensors") {
-            link(&path, &folder.join(&name))?;
-        }
+    if is_adapter(trained)? {
+        // In f32, the weights that were measured, but for the rounding of sums.
+        write_whole(trained, folder, SaveDtype::F32)?;
+    } else {
+        link_weights(trained, folder)?;
+        copy_companions(trained, folder)?;
     }
-    copy_companions(trained, folder)?;
     let shape = ModelShape::read(trained)?;
     let text = TextCodec::open(trained, &shape)?;
     if let Some(template) = chat_template::of(recipe, &text)? {
@@ -87,6 +88,17 @@ fn fill(folder: &Path, trained: &Path, recipe: &RunRecipe, summary: &RunSummary)
     let generation = Generation::new(recipe.evaluation.sampling.params, shape.end_ids);
     write_text(&folder.join(GENERATION), &serde_json::to_string_pretty(&generation)?)?;
     write_text(&folder.join("README.md"), &card::of(recipe, summary)?)
+}
+
+fn link_weights(trained: &Path, folder: &Path) -> Result<()> {
+    for entry in fs::read_dir(trained).with_context(|| format!("cannot read {}", trained.display()))? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if name == "config.json" || name.contains(".safetensors") {
+            link(&path, &folder.join(&name))?;
+        }
+    }
+    Ok(())
 }
 
 /// A second name for a file, or a copy where the file system has no such thing.
