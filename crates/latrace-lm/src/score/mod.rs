@@ -1,11 +1,15 @@
-//! The scorer: log-probs of given responses, in one forward pass that keeps nothing for a backward pass.
+//! The scorer: log-probs of given responses, in one forward pass that keeps nothing for a backward pass. A prompt that
+//! rows beside each other have in common is read once.
 
-use crate::batch::{Batch, runs};
+mod shared;
+
+use crate::batch::Batch;
 use crate::error::Result;
 use crate::forward::Stream;
 use crate::model::{LayerLayout, Model};
 use crate::rows::check_not_empty;
-use latrace_kernels::Device;
+use latrace_kernels::{CacheSpan, Device};
+use shared::{SharedPass, passes, shares_prompts};
 use std::ops::Range;
 
 /// A prompt and the response to score.
@@ -43,6 +47,8 @@ struct Memory<D: Device> {
     stream: Stream<D>,
     lse: D::Buffer,
     logits: D::Buffer,
+    /// Keys and values of one layer, of the blocks of a pass with shared prompts.
+    cache: [D::Buffer; 2],
 }
 
 impl<'a, D: Device> Scorer<'a, D> {
@@ -67,13 +73,16 @@ impl<'a, D: Device> Scorer<'a, D> {
         for (i, row) in rows.iter().enumerate() {
             check_row(self.model, i, row)?;
         }
-        let lengths: Vec<usize> = rows.iter().map(ScoreRow::len).collect();
         let mut batch = Batch::new();
-        for run in runs(&lengths, tokens_per_batch) {
-            pack(&mut batch, &rows[run.clone()]);
-            let logp = self.logp(&batch);
-            let by_row = split(&logp, &rows[run.clone()]);
-            on_batch(run, by_row)?;
+        for pass in passes(rows, tokens_per_batch) {
+            let rows = &rows[pass.clone()];
+            let logp = if shares_prompts(rows) {
+                self.shared_logp(&SharedPass::of(rows))
+            } else {
+                pack(&mut batch, rows);
+                self.logp(&batch)
+            };
+            on_batch(pass, split(&logp, rows))?;
         }
         Ok(())
     }
@@ -94,7 +103,28 @@ impl<'a, D: Device> Scorer<'a, D> {
             }
             stream.output_and_mlp(model, model, layer, rows);
         }
-        self.memory.head(model, batch)
+        self.memory.head(model, &batch.targets)
+    }
+
+    /// As [`Scorer::logp`], the same bits, for rows of which some have a prompt in common.
+    fn shared_logp(&mut self, pass: &SharedPass) -> Vec<f32> {
+        // A short prompt may predict more first tokens than it has tokens.
+        self.reserve(pass.ids.len().max(pass.rows.len()), pass.longest());
+        let model = self.model;
+        self.memory.reserve_cache(model, pass.count as usize);
+        self.memory.stream.embed(model, &pass.ids);
+        let spans = [&pass.prompts[..], &pass.responses[..]].concat();
+        for (i, layer) in model.layout.layers.iter().enumerate() {
+            self.memory.shared_attention(model, layer, pass, &spans);
+            let stream = &mut self.memory.stream;
+            let mut rows = pass.ids.len();
+            if model.is_last(i) {
+                stream.keep_rows(model, &pass.rows);
+                rows = pass.rows.len();
+            }
+            stream.output_and_mlp(model, model, layer, rows);
+        }
+        self.memory.head(model, &pass.targets)
     }
 
     fn reserve(&mut self, tokens: usize, positions: usize) {
@@ -110,10 +140,6 @@ impl ScoreRow {
     /// Prompt, then response.
     fn tokens(&self) -> impl Iterator<Item = u32> {
         self.prompt.iter().chain(&self.response).copied()
-    }
-
-    fn len(&self) -> usize {
-        self.prompt.len() + self.response.len()
     }
 }
 
@@ -146,7 +172,38 @@ impl<D: Device> Memory<D> {
     fn planned(model: &Model<D>, tokens: usize, positions: usize) -> Self {
         let lse = model.device.zeros(tokens * model.config.heads);
         // The device grows the logits to a chunk of rows: T×v values would be larger than all else together.
-        Self { stream: Stream::planned(model, tokens, positions), lse, logits: model.device.zeros(0) }
+        let [logits, keys, values] = [(); 3].map(|()| model.device.zeros(0));
+        Self { stream: Stream::planned(model, tokens, positions), lse, logits, cache: [keys, values] }
+    }
+
+    fn reserve_cache(&mut self, model: &Model<D>, blocks: usize) {
+        let (keys, values) = model.cache_lengths(blocks);
+        for (buffer, length) in self.cache.iter_mut().zip([keys, values]) {
+            if model.device.length(buffer) < length {
+                *buffer = model.device.zeros(length);
+            }
+        }
+    }
+
+    /// `x` → attention's output in `wide[0]`; keys and values of the prompts come first, since responses begin in copies
+    /// of their last blocks.
+    fn shared_attention(
+        &mut self,
+        model: &Model<D>,
+        layer: &LayerLayout,
+        pass: &SharedPass,
+        spans: &[CacheSpan],
+    ) {
+        let Self { stream, cache: [keys, values], .. } = self;
+        let (device, shape, blocks) = (&model.device, model.attention_shape(), &pass.blocks);
+        stream.project(model, model, layer, &pass.positions);
+        device.cache_store([keys, values], &stream.k, &stream.v, &pass.prompts, blocks, shape);
+        for &(from, to) in &pass.copies {
+            device.cache_copy([keys, values], from as usize, to as usize, shape);
+        }
+        device.cache_store([keys, values], &stream.k, &stream.v, &pass.responses, blocks, shape);
+        let [o, q] = &mut stream.wide;
+        device.cached_attention(o, q, [keys, values], spans, blocks, shape);
     }
 
     /// `x` → attention's output in `wide[0]`.
@@ -158,12 +215,12 @@ impl<D: Device> Memory<D> {
     }
 
     /// The rows left of `x` → log p of their targets.
-    fn head(&mut self, model: &Model<D>, batch: &Batch) -> Vec<f32> {
+    fn head(&mut self, model: &Model<D>, targets: &[u32]) -> Vec<f32> {
         let Self { stream, logits, .. } = self;
-        stream.final_norm(model, batch.rows.len());
+        stream.final_norm(model, targets.len());
         let (head, d) = (model.head(), model.config.hidden_size);
-        let mut logp = vec![0.0; batch.rows.len()];
-        model.device.head_logp(&mut logp, &stream.h, head, &batch.targets, d, logits);
+        let mut logp = vec![0.0; targets.len()];
+        model.device.head_logp(&mut logp, &stream.h, head, targets, d, logits);
         logp
     }
 }
