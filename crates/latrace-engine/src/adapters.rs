@@ -6,7 +6,7 @@ use anyhow::Result;
 use latrace_io::failure::Failure;
 use latrace_io::files::replace_folder;
 use latrace_lm::adapter::base_of;
-use latrace_lm::{Model, SaveDtype};
+use latrace_lm::{Adapter, Config, Lora, Model, SaveDtype};
 
 /// Whether the folder holds an adapter.
 ///
@@ -14,6 +14,15 @@ use latrace_lm::{Model, SaveDtype};
 /// An adapter whose description cannot be read, or whose base is not there.
 pub fn is_adapter(folder: &Path) -> Result<bool> {
     Ok(base_of(folder)?.is_some())
+}
+
+/// Parameters of a new adapter of the model in `folder`.
+///
+/// # Errors
+/// A folder without a usable model, or without the projections to adapt.
+pub fn adapter_parameters(folder: &Path, lora: &Lora) -> Result<u64> {
+    let adapter = Adapter::new(&Config::read(folder)?, lora, folder)?;
+    Ok(adapter.parameters().iter().map(|parameter| parameter.len() as u64).sum())
 }
 
 /// Fails if the folder holds an adapter, which `engine` does not take.

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
+use latrace_engine::adapters::adapter_parameters;
 use latrace_engine::train_config::StoreAs;
-use latrace_engine::{Parameters, TorchrunConfig};
+use latrace_engine::{Parameters, TorchrunConfig, TrainConfig};
 
 use super::Work;
 use crate::pipeline::runner::folder_of;
@@ -52,7 +53,8 @@ impl Need {
     }
 }
 
-/// Bytes of a parameter in f32 with its gradient and both moments of AdamW.
+/// Bytes of a parameter in f32, and with its gradient and both moments of AdamW.
+const KEPT: u64 = 4;
 const TRAINED: u64 = 16;
 
 /// Tokens whose keys and values are stated, as numbers for one token are hard to add up.
@@ -64,18 +66,31 @@ const CACHED: u64 = 1000;
 /// A folder without a usable model.
 pub fn memory(recipe: &RunRecipe, model: &Path) -> Result<(Parameters, Vec<Need>)> {
     let parameters = Parameters::read(model)?;
-    let needs = [training(recipe, &parameters), serving(recipe, &parameters)].concat();
+    let adapted = adapters(recipe, model)?;
+    let needs = [training(recipe, &parameters, &adapted), serving(recipe, &parameters)].concat();
     Ok((parameters, needs))
 }
 
-fn training(recipe: &RunRecipe, parameters: &Parameters) -> Vec<Need> {
-    let all = TRAINED * parameters.all;
+/// The parameters of each training's adapter; none where the weights are trained.
+fn adapters(recipe: &RunRecipe, model: &Path) -> Result<Vec<Option<u64>>> {
+    let count =
+        |config: &TrainConfig| config.lora.as_ref().map(|lora| adapter_parameters(model, lora)).transpose();
+    recipe.trained().into_iter().map(count).collect()
+}
+
+fn training(recipe: &RunRecipe, parameters: &Parameters, adapted: &[Option<u64>]) -> Vec<Need> {
+    let of_one = |adapter: &Option<u64>| match adapter {
+        Some(adapter) => KEPT * parameters.all + TRAINED * adapter,
+        None => TRAINED * parameters.all,
+    };
+    // One training at a time: the largest counts.
+    let all = adapted.iter().map(of_one).max().unwrap_or(0);
     let config = &recipe.r#final.config;
     let row = parameters.positions.min(config.cutoff_length as u64);
     match recipe.engine.train {
         TrainEngine::Manual => Vec::new(),
         TrainEngine::Cpu => vec![
-            Need::new("training, here", "weights, gradients and moments in f32", all),
+            Need::new("training, here", "weights in f32, gradients and moments of what is trained", all),
             Need::new("training, here", activations(row), 4 * parameters.layers * parameters.hidden * row),
         ],
         TrainEngine::Torchrun => of_ranks(&recipe.torchrun, parameters, row),
@@ -134,7 +149,10 @@ pub fn disk(plan: &Plan, works: &[(usize, Work)], parameters: u64) -> Vec<Need> 
     let tables = works.iter().map(|(_, work)| 8 * work.drawn + 4 * work.scored).sum();
     let mut needs = vec![Need::new("run folder", "tables of samples and scores", tables)];
     let saved = works.iter().filter_map(|(node, _)| match &plan.nodes[*node].settings {
-        Settings::Fit(settings) => Some(if settings.config().save_dtype == StoreAs::F32 { 4 } else { 2 }),
+        // Adapters are small beside models.
+        Settings::Fit(settings) if settings.config().lora.is_none() => {
+            Some(if settings.config().save_dtype == StoreAs::F32 { 4 } else { 2 })
+        }
         _ => None,
     });
     let (count, of_parameter) = saved.fold((0, 0), |(count, sum), bytes| (count + 1, sum + bytes));
@@ -162,7 +180,10 @@ mod tests {
         let recipe = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes/quickstart.toml");
         let settings: Vec<String> = settings.iter().map(|&text| text.to_owned()).collect();
         let recipe = RunRecipe::read(&recipe, &settings).unwrap();
-        let needs = [training(&recipe, &PARAMETERS), serving(&recipe, &PARAMETERS)].concat();
+        // As if an adapter had 10 M parameters.
+        let adapted: Vec<_> =
+            recipe.trained().iter().map(|config| config.lora.as_ref().map(|_| 10_000_000)).collect();
+        let needs = [training(&recipe, &PARAMETERS, &adapted), serving(&recipe, &PARAMETERS)].concat();
         needs.into_iter().map(|need| (need.whose, need.bytes / 1_000_000)).collect()
     }
 
@@ -189,5 +210,10 @@ mod tests {
         assert_eq!(here[0], ("training, here".to_owned(), 64_359));
         assert_eq!(here[2], ("sampling and scoring, here".to_owned(), 16_089));
         assert_eq!(needs(&["engine.train=manual"]).len(), 2);
+        // Of several trainings the largest counts: weights of 16 GB, and 0.16 GB of an adapter's 10 M parameters.
+        assert_eq!(needs(&["final.lora.rank=8"])[0].1, 64_359);
+        let adapters =
+            ["initial.init=model", "initial.lora.rank=8", "posterior.lora.rank=8", "final.lora.rank=8"];
+        assert_eq!(needs(&adapters)[0].1, 16_249);
     }
 }

@@ -388,6 +388,18 @@ impl RunRecipe {
         config
     }
 
+    /// The settings of the trainings that there are.
+    pub fn trained(&self) -> Vec<&TrainConfig> {
+        let PosteriorModel { train, config, refine, .. } = &self.posterior;
+        let all = [
+            (self.initial.train, &self.initial.config),
+            (*train, config),
+            (refine.rounds > 0, &refine.config),
+            (true, &self.r#final.config),
+        ];
+        all.into_iter().filter(|(takes_place, _)| *takes_place).map(|(_, config)| config).collect()
+    }
+
     /// How traces are weighed.
     pub fn weigh_config(&self) -> WeighConfig {
         let mut config = self.weights;
