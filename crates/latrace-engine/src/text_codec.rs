@@ -256,6 +256,31 @@ mod tests {
         }
     }
 
+    /// `oracle/unigram_goldens.py`: ids and texts that transformers gives, with and without byte fallback.
+    #[test]
+    fn unigram_tokenizers_are_read_as_in_transformers() {
+        let golden: Value = serde_json::from_str(include_str!("../tests/golden/unigram.json")).unwrap();
+        let texts: Vec<String> = serde_json::from_value(golden["texts"].clone()).unwrap();
+        let shape = ModelShape { vocabulary_size: 400, positions: 9, end_ids: vec![2] };
+        for (name, case) in golden["cases"].as_object().unwrap() {
+            let folder = tempfile::tempdir().unwrap();
+            std::fs::write(folder.path().join("tokenizer.json"), case["tokenizer"].to_string()).unwrap();
+            let codec = TextCodec::open(folder.path(), &shape).unwrap();
+            let ids: Vec<Vec<u32>> = serde_json::from_value(case["ids"].clone()).unwrap();
+            let decoded: Vec<String> = serde_json::from_value(case["decoded"].clone()).unwrap();
+            for ((text, ids), decoded) in texts.iter().zip(&ids).zip(&decoded) {
+                assert_eq!(codec.encode("text", text).unwrap(), *ids, "{name}: {text:?}");
+                assert_eq!(codec.decode(ids).as_ref(), Some(decoded), "{name}: {text:?}");
+            }
+            // Only the second has bytes to fall back on: no text is lost in it but what its normaliser replaces.
+            let is_lossless =
+                texts.iter().zip(&decoded).all(|(text, decoded)| *decoded == text.replace('\u{fb01}', "fi"));
+            assert_eq!(is_lossless, name == "byte fallback");
+            let bytes = ids.iter().flatten().filter(|&&id| codec.is_byte(id)).count();
+            assert_eq!(bytes > 0, name == "byte fallback");
+        }
+    }
+
     #[test]
     fn both_spellings_of_templates_and_special_tokens_are_read() {
         assert_eq!(template_in(&json!("x")), Some("x".to_owned()));
