@@ -23,6 +23,8 @@ CASES = {  # name -> (base, settings, the type of the saved tensors)
     # A rank and a scale of their own for some projections, in bf16, on a base with two layers of which one is adapted.
     "adapter-patterns": ("qwen2", dict(r=4, lora_alpha=8, target_modules=["q_proj", "o_proj", "up_proj"], layers_to_transform=[1],
                                        rank_pattern={"o_proj": 2}, alpha_pattern={"layers.1.mlp.up_proj": 3}), torch.bfloat16),
+    # On a base that is stored, and held, in bf16.
+    "adapter-bf16": ("bf16", dict(r=4, lora_alpha=8, target_modules=ALL), torch.float32),
 }
 
 
@@ -52,7 +54,10 @@ def make(name, base, settings, dtype, seed):
     model.to(dtype).save_pretrained(folder)
     (folder / "README.md").unlink(missing_ok=True)
     path = folder / "adapter_config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"base_model_name_or_path": f"../{base}"}, indent=2, sort_keys=True) + "\n")
+    config = json.loads(path.read_text()) | {"base_model_name_or_path": f"../{base}"}
+    # PEFT writes a set, in an order of its own each time.
+    config["target_modules"].sort()
+    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
     saved = safetensors.torch.load_file(folder / "adapter_model.safetensors")
 
     model = adapted(base, settings, dtype)

@@ -2,8 +2,11 @@
 
 use std::borrow::Cow;
 
+use half::bf16;
+
+use crate::element::Element;
 use crate::{
-    AdamW, AttentionShape, CacheSpan, Choice, Device, Draw, PackedWeights, Rotation, Start, TokenLoss,
+    AdamW, AttentionShape, CacheSpan, Choice, Device, Draw, PackedWeights, Rotation, Start, TokenLoss, Weight,
 };
 use crate::{
     adamw, attention, cached_attention, choice, dropout, embedding, head, large_pages, linear, packed,
@@ -19,8 +22,24 @@ fn values<'a>(w: &PackedWeights<'a, Vec<f32>>) -> &'a [f32] {
 }
 
 /// The first `rows` rows of outputs of W, in a buffer that may be longer.
-fn of_rows<'a>(y: &'a mut [f32], rows: usize, w: &[f32], inputs: usize) -> &'a mut [f32] {
+fn of_rows<'a, T>(y: &'a mut [f32], rows: usize, w: &[T], inputs: usize) -> &'a mut [f32] {
     &mut y[..rows * (w.len() / inputs)]
+}
+
+/// Makes the values of a weight, of either type, a slice of `$body`.
+macro_rules! each_width {
+    ($weight:expr, $values:ident => $body:expr) => {
+        match $weight {
+            Weight::Wide($values) => {
+                let $values = &$values[..];
+                $body
+            }
+            Weight::Narrow($values) => {
+                let $values = &$values[..];
+                $body
+            }
+        }
+    };
 }
 
 /// A product that starts from the bias saves a pass over its outputs.
@@ -30,6 +49,7 @@ fn from_bias(b: Option<&Vec<f32>>) -> Start<'_> {
 
 impl Device for Cpu {
     type Buffer = Vec<f32>;
+    type Narrow = Vec<bf16>;
 
     fn zeros(&self, length: usize) -> Vec<f32> {
         vec![0.0; length]
@@ -37,6 +57,18 @@ impl Device for Cpu {
 
     fn upload(&self, values: Vec<f32>) -> Vec<f32> {
         values
+    }
+
+    fn upload_narrow(&self, values: Vec<bf16>) -> Vec<bf16> {
+        values
+    }
+
+    fn widen(&self, narrow: &Vec<bf16>) -> Vec<f32> {
+        narrow.iter().map(|value| value.wide()).collect()
+    }
+
+    fn narrow_length(&self, narrow: &Vec<bf16>) -> usize {
+        narrow.len()
     }
 
     fn download(&self, buffer: &Vec<f32>, values: &mut [f32]) {
@@ -61,6 +93,10 @@ impl Device for Cpu {
 
     fn gather_rows(&self, y: &mut Vec<f32>, index: &[u32], table: &Vec<f32>, d: usize) {
         embedding::gather_rows(&mut y[..index.len() * d], index, table, d);
+    }
+
+    fn embed(&self, y: &mut Vec<f32>, ids: &[u32], table: Weight<'_, Self>, d: usize) {
+        each_width!(table, table => embedding::gather_rows(&mut y[..ids.len() * d], ids, table, d));
     }
 
     fn scatter_add_rows(
@@ -112,26 +148,28 @@ impl Device for Cpu {
         &self,
         y: &mut Vec<f32>,
         x: &Vec<f32>,
-        w: &Vec<f32>,
+        w: Weight<'_, Self>,
         b: Option<&Vec<f32>>,
         rows: usize,
         inputs: usize,
     ) {
-        linear::linear(of_rows(y, rows, w, inputs), x, w, rows, inputs, from_bias(b));
+        each_width!(w, w => linear::linear(of_rows(y, rows, w, inputs), x, w, rows, inputs, from_bias(b)));
     }
 
     fn linear_add(
         &self,
         y: &mut Vec<f32>,
         x: &Vec<f32>,
-        w: &Vec<f32>,
+        w: Weight<'_, Self>,
         b: Option<&Vec<f32>>,
         rows: usize,
         inputs: usize,
     ) {
-        let y = of_rows(y, rows, w, inputs);
-        linear::linear(y, x, w, rows, inputs, Start::Accumulate);
-        linear::add_bias(y, b);
+        each_width!(w, w => {
+            let y = of_rows(y, rows, w, inputs);
+            linear::linear(y, x, w, rows, inputs, Start::Accumulate);
+            linear::add_bias(y, b);
+        });
     }
 
     fn linear_residual(
@@ -139,36 +177,38 @@ impl Device for Cpu {
         y: &mut Vec<f32>,
         residual: &Vec<f32>,
         x: &Vec<f32>,
-        w: &Vec<f32>,
+        w: Weight<'_, Self>,
         b: Option<&Vec<f32>>,
         rows: usize,
         inputs: usize,
     ) {
-        let y = of_rows(y, rows, w, inputs);
-        linear::linear(y, x, w, rows, inputs, Start::Matrix(residual));
-        linear::add_bias(y, b);
+        each_width!(w, w => {
+            let y = of_rows(y, rows, w, inputs);
+            linear::linear(y, x, w, rows, inputs, Start::Matrix(residual));
+            linear::add_bias(y, b);
+        });
     }
 
     fn linear_input_gradient(
         &self,
         dx: &mut Vec<f32>,
         dy: &Vec<f32>,
-        w: &Vec<f32>,
+        w: Weight<'_, Self>,
         rows: usize,
         inputs: usize,
     ) {
-        linear::linear_input_gradient(dx, dy, w, rows, inputs, Start::Zero);
+        each_width!(w, w => linear::linear_input_gradient(dx, dy, w, rows, inputs, Start::Zero));
     }
 
     fn linear_input_gradient_add(
         &self,
         dx: &mut Vec<f32>,
         dy: &Vec<f32>,
-        w: &Vec<f32>,
+        w: Weight<'_, Self>,
         rows: usize,
         inputs: usize,
     ) {
-        linear::linear_input_gradient(dx, dy, w, rows, inputs, Start::Accumulate);
+        each_width!(w, w => linear::linear_input_gradient(dx, dy, w, rows, inputs, Start::Accumulate));
     }
 
     fn linear_parameter_gradient(
@@ -262,12 +302,12 @@ impl Device for Cpu {
         &self,
         logp: &mut [f32],
         hidden: &Vec<f32>,
-        w: &Vec<f32>,
+        w: Weight<'_, Self>,
         targets: &[u32],
         d: usize,
         logits: &mut Vec<f32>,
     ) {
-        head::head_logp(logp, hidden, w, targets, d, logits);
+        each_width!(w, w => head::head_logp(logp, hidden, w, targets, d, logits));
     }
 
     fn head_backward(
@@ -276,13 +316,14 @@ impl Device for Cpu {
         dhidden: &mut Vec<f32>,
         dw: Option<&mut Vec<f32>>,
         hidden: &Vec<f32>,
-        w: &Vec<f32>,
+        w: Weight<'_, Self>,
         targets: &[u32],
         loss: TokenLoss<'_>,
         d: usize,
         logits: &mut Vec<f32>,
     ) {
-        head::head_backward(logp, dhidden, dw.map(Vec::as_mut_slice), hidden, w, targets, loss, d, logits);
+        let dw = dw.map(Vec::as_mut_slice);
+        each_width!(w, w => head::head_backward(logp, dhidden, dw, hidden, w, targets, loss, d, logits));
     }
 
     fn resident(&self, length: usize) -> Vec<f32> {
@@ -293,8 +334,11 @@ impl Device for Cpu {
         packed::packed_length(inputs, outputs)
     }
 
-    fn pack(&self, packed: &mut Vec<f32>, at: usize, w: &Vec<f32>, inputs: usize) {
-        packed::pack_weights(&mut packed[at..][..packed::packed_length(inputs, w.len() / inputs)], w, inputs);
+    fn pack(&self, packed: &mut Vec<f32>, at: usize, w: Weight<'_, Self>, inputs: usize) {
+        each_width!(w, w => {
+            let length = packed::packed_length(inputs, w.len() / inputs);
+            packed::pack_weights(&mut packed[at..][..length], w, inputs);
+        });
     }
 
     fn packed_linear(
@@ -370,5 +414,76 @@ impl Device for Cpu {
         update: AdamW,
     ) {
         adamw::adamw(w, m, v, gradient, update);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::values;
+
+    const ROWS: usize = 13;
+    const INPUTS: usize = 70;
+    const OUTPUTS: usize = 45;
+
+    /// What an operation gives with a weight that is held in bf16, and with the same values in f32.
+    fn both(operation: impl Fn(Weight<'_, Cpu>) -> Vec<f32>) {
+        let narrow: Vec<bf16> = values(OUTPUTS * INPUTS, 1).into_iter().map(bf16::from_f32).collect();
+        let wide = Cpu.widen(&narrow);
+        assert_eq!(operation(Weight::Narrow(&narrow)), operation(Weight::Wide(&wide)));
+    }
+
+    #[test]
+    fn weights_in_bf16_give_the_bits_of_the_same_values_in_f32() {
+        let (x, dy, bias) = (values(ROWS * INPUTS, 2), values(ROWS * OUTPUTS, 3), values(OUTPUTS, 4));
+        let residual = values(ROWS * OUTPUTS, 5);
+        both(|w| {
+            let mut y = residual.clone();
+            Cpu.linear(&mut y, &x, w, Some(&bias), ROWS, INPUTS);
+            Cpu.linear_add(&mut y, &x, w, None, ROWS, INPUTS);
+            y
+        });
+        both(|w| {
+            let mut y = vec![0.0; ROWS * OUTPUTS];
+            Cpu.linear_residual(&mut y, &residual, &x, w, Some(&bias), ROWS, INPUTS);
+            y
+        });
+        both(|w| {
+            let mut dx = vec![0.0; ROWS * INPUTS];
+            Cpu.linear_input_gradient(&mut dx, &dy, w, ROWS, INPUTS);
+            Cpu.linear_input_gradient_add(&mut dx, &dy, w, ROWS, INPUTS);
+            dx
+        });
+        both(|w| {
+            let mut packed = vec![9.0; Cpu.packed_length(INPUTS, OUTPUTS)];
+            Cpu.pack(&mut packed, 0, w, INPUTS);
+            packed
+        });
+        let ids = [3, 44, 0, 3];
+        both(|w| {
+            let mut y = vec![0.0; ids.len() * INPUTS];
+            Cpu.embed(&mut y, &ids, w, INPUTS);
+            y
+        });
+        let weights = [1.0; 4];
+        both(|w| {
+            let (mut logp, mut again) = (vec![0.0; 4], vec![0.0; 4]);
+            let (mut dhidden, mut dw, mut logits) =
+                (vec![0.0; 4 * INPUTS], vec![0.0; OUTPUTS * INPUTS], Vec::new());
+            Cpu.head_logp(&mut logp, &x, w, &ids, INPUTS, &mut logits);
+            let loss = TokenLoss::NegativeLogLikelihood { weights: &weights };
+            Cpu.head_backward(
+                &mut again,
+                &mut dhidden,
+                Some(&mut dw),
+                &x,
+                w,
+                &ids,
+                loss,
+                INPUTS,
+                &mut logits,
+            );
+            [logp, again, dhidden, dw].concat()
+        });
     }
 }

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use half::bf16;
+
 use crate::{AdamW, AttentionShape, CacheSpan, Choice, Draw, Rotation};
 
 /// The loss of one token, as a function of its log-prob; the weights hold the normaliser already.
@@ -40,6 +42,24 @@ pub struct PackedWeights<'a, B> {
     pub outputs: usize,
 }
 
+/// A weight as it is held: in f32, or in half of the memory as bf16. Products of both have the same bits where the values
+/// are the same.
+#[derive(Debug)]
+pub enum Weight<'a, D: Device + ?Sized> {
+    /// f32.
+    Wide(&'a D::Buffer),
+    /// bf16.
+    Narrow(&'a D::Narrow),
+}
+
+impl<D: Device + ?Sized> Clone for Weight<'_, D> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<D: Device + ?Sized> Copy for Weight<'_, D> {}
+
 /// Memory and operations of a device. Buffers are f32, contiguous, row-major; operations use the first `rows`
 /// rows of buffers that may be longer, so that memory planned for the longest batch serves every batch. Small
 /// integer operands come from the host.
@@ -49,11 +69,19 @@ pub struct PackedWeights<'a, B> {
 pub trait Device: Send + Sync {
     /// f32 memory of the device.
     type Buffer: Send + Sync;
+    /// bf16 memory of the device, for weights that do not change.
+    type Narrow: Send + Sync;
 
     /// `length` zeros.
     fn zeros(&self, length: usize) -> Self::Buffer;
     /// Takes host memory over.
     fn upload(&self, values: Vec<f32>) -> Self::Buffer;
+    /// Takes host memory over.
+    fn upload_narrow(&self, values: Vec<bf16>) -> Self::Narrow;
+    /// The values in f32.
+    fn widen(&self, narrow: &Self::Narrow) -> Self::Buffer;
+    /// Values of a narrow buffer.
+    fn narrow_length(&self, narrow: &Self::Narrow) -> usize;
     /// Copies the first `values.len()` values to the host.
     fn download(&self, buffer: &Self::Buffer, values: &mut [f32]);
     /// All values on the host; where device memory is host memory, without a copy.
@@ -71,6 +99,8 @@ pub trait Device: Send + Sync {
 
     /// `y[i] = table[index[i]]`; rows of `d` values.
     fn gather_rows(&self, y: &mut Self::Buffer, index: &[u32], table: &Self::Buffer, d: usize);
+    /// [`Device::gather_rows`] of a table of weights.
+    fn embed(&self, y: &mut Self::Buffer, ids: &[u32], table: Weight<'_, Self>, d: usize);
     /// `table[index[i]] += y[i]`, but for the index `skip`.
     fn scatter_add_rows(
         &self,
@@ -108,7 +138,7 @@ pub trait Device: Send + Sync {
         &self,
         y: &mut Self::Buffer,
         x: &Self::Buffer,
-        w: &Self::Buffer,
+        w: Weight<'_, Self>,
         b: Option<&Self::Buffer>,
         rows: usize,
         inputs: usize,
@@ -119,7 +149,7 @@ pub trait Device: Send + Sync {
         y: &mut Self::Buffer,
         residual: &Self::Buffer,
         x: &Self::Buffer,
-        w: &Self::Buffer,
+        w: Weight<'_, Self>,
         b: Option<&Self::Buffer>,
         rows: usize,
         inputs: usize,
@@ -129,7 +159,7 @@ pub trait Device: Send + Sync {
         &self,
         y: &mut Self::Buffer,
         x: &Self::Buffer,
-        w: &Self::Buffer,
+        w: Weight<'_, Self>,
         b: Option<&Self::Buffer>,
         rows: usize,
         inputs: usize,
@@ -139,7 +169,7 @@ pub trait Device: Send + Sync {
         &self,
         dx: &mut Self::Buffer,
         dy: &Self::Buffer,
-        w: &Self::Buffer,
+        w: Weight<'_, Self>,
         rows: usize,
         inputs: usize,
     );
@@ -148,7 +178,7 @@ pub trait Device: Send + Sync {
         &self,
         dx: &mut Self::Buffer,
         dy: &Self::Buffer,
-        w: &Self::Buffer,
+        w: Weight<'_, Self>,
         rows: usize,
         inputs: usize,
     );
@@ -230,7 +260,7 @@ pub trait Device: Send + Sync {
         &self,
         logp: &mut [f32],
         hidden: &Self::Buffer,
-        w: &Self::Buffer,
+        w: Weight<'_, Self>,
         targets: &[u32],
         d: usize,
         logits: &mut Self::Buffer,
@@ -242,7 +272,7 @@ pub trait Device: Send + Sync {
         dhidden: &mut Self::Buffer,
         dw: Option<&mut Self::Buffer>,
         hidden: &Self::Buffer,
-        w: &Self::Buffer,
+        w: Weight<'_, Self>,
         targets: &[u32],
         loss: TokenLoss<'_>,
         d: usize,
@@ -255,7 +285,7 @@ pub trait Device: Send + Sync {
     fn packed_length(&self, inputs: usize, outputs: usize) -> usize;
     /// Puts W (outputs×inputs) into `packed` from `at` on, as this device likes it for products of any number
     /// of rows; see [`Device::packed_linear`].
-    fn pack(&self, packed: &mut Self::Buffer, at: usize, w: &Self::Buffer, inputs: usize);
+    fn pack(&self, packed: &mut Self::Buffer, at: usize, w: Weight<'_, Self>, inputs: usize);
     /// y = x·Wᵀ (+ b) with packed W, the same bits as [`Device::linear`].
     fn packed_linear(
         &self,

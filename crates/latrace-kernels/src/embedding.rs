@@ -1,19 +1,20 @@
 //! Rows of a table by index: token embeddings, and the choice of the rows that have a loss.
 
+use crate::element::Element;
 use crate::parallel::{Shared, for_each, for_each_column_block, rows_per_task};
 
 /// `y[i] = table[index[i]]`.
 ///
 /// # Shapes
 /// `y`: n×d; `index`: n; `table`: any×d.
-pub(crate) fn gather_rows(y: &mut [f32], index: &[u32], table: &[f32], d: usize) {
+pub(crate) fn gather_rows<T: Element>(y: &mut [f32], index: &[u32], table: &[T], d: usize) {
     let step = rows_per_task(d);
     let shared = Shared::new(y);
     for_each(index.len().div_ceil(step), |task| {
         for i in task * step..((task + 1) * step).min(index.len()) {
             // SAFETY: one block of rows per task.
             let row = unsafe { shared.part(i * d, d) };
-            row.copy_from_slice(&table[index[i] as usize * d..][..d]);
+            row.iter_mut().zip(&table[index[i] as usize * d..][..d]).for_each(|(y, value)| *y = value.wide());
         }
     });
 }

@@ -6,33 +6,34 @@
 
 use std::ops::Range;
 
+use crate::element::Element;
 use crate::parallel::{Scratch, Shared, for_each, with_scratch};
 use crate::simd::{Level, level};
 
 /// A matrix in memory: element (i, j) is `data[i * row_stride + j * column_stride]`.
 #[derive(Clone, Copy)]
-pub struct Matrix<'a> {
+pub struct Matrix<'a, T = f32> {
     /// The values.
-    pub data: &'a [f32],
+    pub data: &'a [T],
     /// Distance between rows.
     pub row_stride: usize,
     /// Distance between columns.
     pub column_stride: usize,
 }
 
-impl<'a> Matrix<'a> {
+impl<'a, T> Matrix<'a, T> {
     /// Row-major with `columns` columns.
-    pub fn new(data: &'a [f32], columns: usize) -> Self {
+    pub fn new(data: &'a [T], columns: usize) -> Self {
         Self { data, row_stride: columns, column_stride: 1 }
     }
 
     /// The transpose of a row-major matrix with `columns` columns.
-    pub fn transposed(data: &'a [f32], columns: usize) -> Self {
+    pub fn transposed(data: &'a [T], columns: usize) -> Self {
         Self { data, row_stride: 1, column_stride: columns }
     }
 
     /// Values that `rows` rows of `columns` columns reach over.
-    fn reach(self, rows: usize, columns: usize) -> usize {
+    fn reach(&self, rows: usize, columns: usize) -> usize {
         if rows == 0 || columns == 0 {
             return 0;
         }
@@ -73,7 +74,7 @@ pub trait MatrixProduct {
     ///
     /// # Shapes
     /// `c`: m×n, row-major with `row_stride` ≥ n (`Start::Matrix` has the same stride); `a`: m×k; `b`: k×n.
-    fn product(
+    fn product<B: Element>(
         &self,
         c: &mut [f32],
         row_stride: usize,
@@ -81,7 +82,7 @@ pub trait MatrixProduct {
         n: usize,
         k: usize,
         a: Matrix<'_>,
-        b: Matrix<'_>,
+        b: Matrix<'_, B>,
         start: Start<'_>,
     );
 }
@@ -118,7 +119,7 @@ const PACKED: usize = 1 << 20;
 const MC: usize = 96;
 
 impl MatrixProduct for Tiled {
-    fn product(
+    fn product<B: Element>(
         &self,
         c: &mut [f32],
         row_stride: usize,
@@ -126,7 +127,7 @@ impl MatrixProduct for Tiled {
         n: usize,
         k: usize,
         a: Matrix<'_>,
-        b: Matrix<'_>,
+        b: Matrix<'_, B>,
         start: Start<'_>,
     ) {
         // Below ~1 M multiply-adds, sharing costs more than it saves.
@@ -136,7 +137,7 @@ impl MatrixProduct for Tiled {
 }
 
 impl MatrixProduct for TiledSerial {
-    fn product(
+    fn product<B: Element>(
         &self,
         c: &mut [f32],
         row_stride: usize,
@@ -144,7 +145,7 @@ impl MatrixProduct for TiledSerial {
         n: usize,
         k: usize,
         a: Matrix<'_>,
-        b: Matrix<'_>,
+        b: Matrix<'_, B>,
         start: Start<'_>,
     ) {
         run(c, row_stride, m, n, k, a, b, start, Sum::Chain, false);
@@ -152,7 +153,7 @@ impl MatrixProduct for TiledSerial {
 }
 
 /// Checked before any task starts, so that the message names the matrix.
-fn check(name: &str, x: Matrix<'_>, rows: usize, columns: usize) {
+fn check<T>(name: &str, x: &Matrix<'_, T>, rows: usize, columns: usize) {
     let (needed, got) = (x.reach(rows, columns), x.data.len());
     assert!(needed <= got, "matrix {name} of {rows}×{columns} needs {needed} values, got {got}");
 }
@@ -168,14 +169,14 @@ impl Start<'_> {
     }
 }
 
-fn run(
+fn run<B: Element>(
     c: &mut [f32],
     ldc: usize,
     m: usize,
     n: usize,
     k: usize,
     a: Matrix<'_>,
-    b: Matrix<'_>,
+    b: Matrix<'_, B>,
     start: Start<'_>,
     sum: Sum,
     parallel: bool,
@@ -185,8 +186,8 @@ fn run(
     }
     let (needed, got) = ((m - 1) * ldc + n, c.len());
     assert!(ldc >= n && needed <= got, "C of {m}×{n} with stride {ldc} does not fit in {got} values");
-    check("A", a, m, k);
-    check("B", b, k, n);
+    check("A", &a, m, k);
+    check("B", &b, k, n);
     start.check(n, needed);
     // Without products, C is what it starts as; tiles count on at least one.
     if k == 0 {
@@ -195,10 +196,10 @@ fn run(
     }
     match level() {
         #[cfg(target_arch = "x86_64")]
-        Level::Avx512 => tiled::<12, 32>(c, ldc, m, n, k, a, b, start, parallel, AVX512_TILES.of(sum)),
+        Level::Avx512 => tiled::<12, 32, B>(c, ldc, m, n, k, a, b, start, parallel, AVX512_TILES.of(sum)),
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => tiled::<6, 16>(c, ldc, m, n, k, a, b, start, parallel, AVX2_TILES.of(sum)),
-        _ => tiled::<4, 16>(c, ldc, m, n, k, a, b, start, parallel, PORTABLE_TILES.of(sum)),
+        Level::Avx2 => tiled::<6, 16, B>(c, ldc, m, n, k, a, b, start, parallel, AVX2_TILES.of(sum)),
+        _ => tiled::<4, 16, B>(c, ldc, m, n, k, a, b, start, parallel, PORTABLE_TILES.of(sum)),
     }
 }
 
@@ -291,14 +292,14 @@ thread_local! {
     static PANEL_B: Scratch = const { Scratch::new(Vec::new()) };
 }
 
-fn tiled<const MR: usize, const NR: usize>(
+fn tiled<const MR: usize, const NR: usize, B: Element>(
     c: &mut [f32],
     ldc: usize,
     m: usize,
     n: usize,
     k: usize,
     a: Matrix<'_>,
-    b: Matrix<'_>,
+    b: Matrix<'_, B>,
     start: Start<'_>,
     parallel: bool,
     tiles: &[Tile; MR],
@@ -324,7 +325,7 @@ fn tiled<const MR: usize, const NR: usize>(
                     // SAFETY: one panel per task.
                     let target = unsafe { target.part(width * p + j * kc, NR * kc) };
                     let origin = (p0 + p) * b.row_stride + (jc + j) * b.column_stride;
-                    pack::<NR>(
+                    pack::<NR, B>(
                         target,
                         b.data,
                         origin,
@@ -389,7 +390,7 @@ fn block_product<const MR: usize, const NR: usize>(
             let (a, strides) = if is_read_in_place(a) {
                 (&a.data[i * a.row_stride..][..(rows - 1) * a.row_stride + k], [a.row_stride, 1])
             } else {
-                pack::<MR>(packed_a, a.data, i * a.row_stride, a.row_stride, a.column_stride, rows, k);
+                pack::<MR, f32>(packed_a, a.data, i * a.row_stride, a.row_stride, a.column_stride, rows, k);
                 (&*packed_a, [1, MR])
             };
             for j in (0..n).step_by(NR) {
@@ -454,9 +455,9 @@ pub(crate) fn edge_tile<const NR: usize>(
 
 /// Copies a panel of `W` lanes × `depth`: `target[p * W + i] = source[origin + i * lane_stride + p *
 /// depth_stride]`, zeros beyond `lanes`.
-pub(crate) fn pack<const W: usize>(
+pub(crate) fn pack<const W: usize, T: Element>(
     target: &mut [f32],
-    source: &[f32],
+    source: &[T],
     origin: usize,
     lane_stride: usize,
     depth_stride: usize,
@@ -469,9 +470,9 @@ pub(crate) fn pack<const W: usize>(
             let from = &source[p * depth_stride..];
             // A copy of a length known to the compiler is a few moves; of one that is not, a call.
             match (from.first_chunk::<W>(), out.first_chunk_mut::<W>()) {
-                (Some(from), Some(out)) if lanes == W => *out = *from,
+                (Some(from), Some(out)) if lanes == W => *out = from.map(Element::wide),
                 _ => {
-                    out[..lanes].copy_from_slice(&from[..lanes]);
+                    out.iter_mut().zip(&from[..lanes]).for_each(|(out, from)| *out = from.wide());
                     out[lanes..].fill(0.0);
                 }
             }
@@ -480,18 +481,18 @@ pub(crate) fn pack<const W: usize>(
         // Transposition by blocks of 4×4; lanes and depth beyond the last whole block one by one.
         let (whole_lanes, whole_depth) = (lanes / 4 * 4, depth / 4 * 4);
         for i in (0..whole_lanes).step_by(4) {
-            transpose_lanes::<W>(&mut target[i..], &source[i * lane_stride..], lane_stride, whole_depth);
+            transpose_lanes::<W, T>(&mut target[i..], &source[i * lane_stride..], lane_stride, whole_depth);
         }
         for p in 0..depth {
             let from = if p < whole_depth { whole_lanes } else { 0 };
             for i in from..W {
-                target[p * W + i] = if i < lanes { source[i * lane_stride + p] } else { 0.0 };
+                target[p * W + i] = if i < lanes { source[i * lane_stride + p].wide() } else { 0.0 };
             }
         }
     } else {
         for (p, out) in target.chunks_exact_mut(W).enumerate() {
             for (i, value) in out.iter_mut().enumerate() {
-                *value = if i < lanes { source[i * lane_stride + p * depth_stride] } else { 0.0 };
+                *value = if i < lanes { source[i * lane_stride + p * depth_stride].wide() } else { 0.0 };
             }
         }
     }
@@ -499,7 +500,12 @@ pub(crate) fn pack<const W: usize>(
 
 /// `target[p * W + r] = source[r * stride + p]` for four lanes r and `depth` values of each, a multiple of 4.
 #[inline(always)]
-fn transpose_lanes<const W: usize>(target: &mut [f32], source: &[f32], stride: usize, depth: usize) {
+fn transpose_lanes<const W: usize, T: Element>(
+    target: &mut [f32],
+    source: &[T],
+    stride: usize,
+    depth: usize,
+) {
     if depth == 0 {
         return;
     }
@@ -511,10 +517,10 @@ fn transpose_lanes<const W: usize>(target: &mut [f32], source: &[f32], stride: u
         #[cfg(target_arch = "x86_64")]
         // SAFETY: SSE is part of the target; all reads and writes lie within what is asserted above.
         unsafe {
-            use std::arch::x86_64::{_MM_TRANSPOSE4_PS, _mm_loadu_ps, _mm_storeu_ps};
+            use std::arch::x86_64::{_MM_TRANSPOSE4_PS, _mm_storeu_ps};
             let (from, to) = (source.as_ptr().add(p), target.as_mut_ptr().add(p * W));
-            let (mut a, mut b) = (_mm_loadu_ps(from), _mm_loadu_ps(from.add(stride)));
-            let (mut c, mut d) = (_mm_loadu_ps(from.add(2 * stride)), _mm_loadu_ps(from.add(3 * stride)));
+            let (mut a, mut b) = (T::load(from), T::load(from.add(stride)));
+            let (mut c, mut d) = (T::load(from.add(2 * stride)), T::load(from.add(3 * stride)));
             _MM_TRANSPOSE4_PS(&mut a, &mut b, &mut c, &mut d);
             _mm_storeu_ps(to, a);
             _mm_storeu_ps(to.add(W), b);
@@ -523,7 +529,7 @@ fn transpose_lanes<const W: usize>(target: &mut [f32], source: &[f32], stride: u
         }
         #[cfg(not(target_arch = "x86_64"))]
         for (r, c) in (0..16).map(|i| (i / 4, i % 4)) {
-            target[(p + c) * W + r] = source[r * stride + p + c];
+            target[(p + c) * W + r] = source[r * stride + p + c].wide();
         }
     }
 }
@@ -758,11 +764,20 @@ mod tests {
             match tile {
                 #[cfg(target_arch = "x86_64")]
                 0 if std::arch::is_x86_feature_detected!("fma") && k > 0 => {
-                    tiled::<6, 16>(&mut narrow, stride, m, n, k, a, b, start, true, AVX2_TILES.of(sum));
+                    tiled::<6, 16, f32>(&mut narrow, stride, m, n, k, a, b, start, true, AVX2_TILES.of(sum));
                 }
-                _ if k > 0 => {
-                    tiled::<4, 16>(&mut narrow, stride, m, n, k, a, b, start, true, PORTABLE_TILES.of(sum))
-                }
+                _ if k > 0 => tiled::<4, 16, f32>(
+                    &mut narrow,
+                    stride,
+                    m,
+                    n,
+                    k,
+                    a,
+                    b,
+                    start,
+                    true,
+                    PORTABLE_TILES.of(sum),
+                ),
                 _ => continue,
             }
             assert_eq!(narrow, expected, "{m}×{n}×{k} {sum:?}, narrower tiles");

@@ -2,6 +2,7 @@
 //! with never more than a chunk of logits in memory.
 
 use crate::device::TokenLoss;
+use crate::element::Element;
 use crate::gemm::{Matrix, MatrixProduct, Start, Sum, Tiled};
 use crate::log_sum_exp::log_sum_exp;
 use crate::parallel::{Shared, for_each};
@@ -21,10 +22,10 @@ pub(crate) fn chunk_rows(vocabulary: usize) -> usize {
 /// # Shapes
 /// `logp`, `targets`: rows; `hidden`: rows×d; `w`: vocabulary×d; `logits`: scratch of chunk_rows ×
 /// vocabulary.
-pub(crate) fn head_logp(
+pub(crate) fn head_logp<T: Element>(
     logp: &mut [f32],
     hidden: &[f32],
-    w: &[f32],
+    w: &[T],
     targets: &[u32],
     d: usize,
     logits: &mut Vec<f32>,
@@ -36,12 +37,12 @@ pub(crate) fn head_logp(
 ///
 /// # Shapes
 /// As [`head_logp`]; `dhidden` as `hidden`, `dw` as `w`.
-pub(crate) fn head_backward(
+pub(crate) fn head_backward<T: Element>(
     logp: &mut [f32],
     dhidden: &mut [f32],
     mut dw: Option<&mut [f32]>,
     hidden: &[f32],
-    w: &[f32],
+    w: &[T],
     targets: &[u32],
     loss: TokenLoss<'_>,
     d: usize,
@@ -79,10 +80,10 @@ pub(crate) fn head_backward(
 }
 
 /// Calls `body(first row, log-probs, logits less their log-sum)` chunk by chunk.
-fn for_each_chunk(
+fn for_each_chunk<T: Element>(
     logp: &mut [f32],
     hidden: &[f32],
-    w: &[f32],
+    w: &[T],
     targets: &[u32],
     d: usize,
     logits: &mut Vec<f32>,

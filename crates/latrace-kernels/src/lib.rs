@@ -16,6 +16,7 @@ mod choice;
 mod cpu;
 mod device;
 mod dropout;
+mod element;
 mod embedding;
 mod gemm;
 mod head;
@@ -39,8 +40,9 @@ pub use attention::{AttentionShape, attention_backward_reference, attention_refe
 pub use cached_attention::{CACHE_BLOCK, CacheSpan};
 pub use choice::{Choice, Draw, choose_reference, draw_reference};
 pub use cpu::Cpu;
-pub use device::{Device, PackedWeights, TokenLoss};
+pub use device::{Device, PackedWeights, TokenLoss, Weight};
 pub use dropout::{dropout_reference, is_kept};
+pub use element::Element;
 pub use embedding::{embedding_backward_reference, embedding_reference};
 pub use gemm::{BLOCK, Matrix, MatrixProduct, Start, Sum, Tiled, TiledSerial, product_reference};
 pub use head::{LOGITS_CHUNK, head_reference};

@@ -1,5 +1,6 @@
 //! y = x·Wᵀ + b, with W stored as out×in, the way checkpoints hold it.
 
+use crate::element::Element;
 use crate::gemm::{Matrix, MatrixProduct, Start, Sum, Tiled};
 use crate::parallel::{Shared, for_each, for_each_column_block, rows_per_task};
 
@@ -7,7 +8,14 @@ use crate::parallel::{Shared, for_each, for_each_column_block, rows_per_task};
 ///
 /// # Shapes
 /// `y`: rows×outputs; `x`: rows×inputs; `w`: outputs×inputs.
-pub(crate) fn linear(y: &mut [f32], x: &[f32], w: &[f32], rows: usize, inputs: usize, start: Start<'_>) {
+pub(crate) fn linear<T: Element>(
+    y: &mut [f32],
+    x: &[f32],
+    w: &[T],
+    rows: usize,
+    inputs: usize,
+    start: Start<'_>,
+) {
     let outputs = w.len() / inputs;
     Tiled(Sum::Blocks).product(
         y,
@@ -25,10 +33,10 @@ pub(crate) fn linear(y: &mut [f32], x: &[f32], w: &[f32], rows: usize, inputs: u
 ///
 /// # Shapes
 /// As [`linear`].
-pub(crate) fn linear_input_gradient(
+pub(crate) fn linear_input_gradient<T: Element>(
     dx: &mut [f32],
     dy: &[f32],
-    w: &[f32],
+    w: &[T],
     rows: usize,
     inputs: usize,
     start: Start<'_>,

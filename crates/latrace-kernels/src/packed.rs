@@ -3,6 +3,7 @@
 //!
 //! Every output is summed as in [`crate::Tiled`], in blocks, so that sampling and scoring agree in every bit.
 
+use crate::element::Element;
 use crate::gemm::{Ahead, LINE, Matrix, Start, Sum, Tile, edge_tile, fill_start, pack, tiles, with_panel};
 use crate::parallel::{Shared, for_each};
 
@@ -16,7 +17,7 @@ pub(crate) fn packed_length(inputs: usize, outputs: usize) -> usize {
 
 /// Puts W (outputs×inputs) into `packed` as panels of columns of Wᵀ: `packed[panel][input][column]`, zeros
 /// beyond the last output.
-pub(crate) fn pack_weights(packed: &mut [f32], w: &[f32], inputs: usize) {
+pub(crate) fn pack_weights<T: Element>(packed: &mut [f32], w: &[T], inputs: usize) {
     let outputs = w.len() / inputs;
     let width = with_panel!(NR => NR);
     let shared = Shared::new(packed);
@@ -26,7 +27,7 @@ pub(crate) fn pack_weights(packed: &mut [f32], w: &[f32], inputs: usize) {
         // The last panel may have fewer outputs; its other lanes are zeros, so that tiles are always whole.
         let lanes = width.min(outputs - panel * width);
         let transposed = Matrix::transposed(&w[panel * width * inputs..], inputs);
-        with_panel!(NR => pack::<NR>(target, transposed.data, 0, transposed.column_stride, transposed.row_stride, lanes, inputs));
+        with_panel!(NR => pack::<NR, T>(target, transposed.data, 0, transposed.column_stride, transposed.row_stride, lanes, inputs));
     });
 }
 

@@ -6,6 +6,8 @@
 //! Differs in: the attention statistics `lse` are not kept, since the definition of the gradient computes them
 //! again; a rotary table holds frequencies, not cosines; the cache's layout is `[block][token][head][value]`.
 
+use half::bf16;
+
 use crate::adamw::adamw_reference;
 use crate::attention::{attention_backward_reference, attention_reference};
 use crate::choice::choose_reference;
@@ -19,6 +21,7 @@ use crate::rotary::rotary_reference;
 use crate::swiglu::{swiglu_backward_reference, swiglu_reference};
 use crate::{
     AdamW, AttentionShape, CACHE_BLOCK, CacheSpan, Choice, Device, Draw, PackedWeights, Rotation, TokenLoss,
+    Weight,
 };
 
 /// The definitions of all operations as a device.
@@ -26,6 +29,13 @@ use crate::{
 pub struct Reference;
 
 type Buffer = Vec<f64>;
+
+/// A weight's values, which are as wide in both forms.
+fn values<'a>(weight: Weight<'a, Reference>) -> &'a Buffer {
+    match weight {
+        Weight::Wide(values) | Weight::Narrow(values) => values,
+    }
+}
 
 fn write(target: &mut [f64], values: &[f64]) {
     target[..values.len()].copy_from_slice(values);
@@ -72,6 +82,7 @@ fn cached(cache: &[f64], blocks: &[u32], count: usize, width: usize) -> Buffer {
 
 impl Device for Reference {
     type Buffer = Buffer;
+    type Narrow = Buffer;
 
     fn zeros(&self, length: usize) -> Buffer {
         vec![0.0; length]
@@ -79,6 +90,18 @@ impl Device for Reference {
 
     fn upload(&self, values: Vec<f32>) -> Buffer {
         values.into_iter().map(f64::from).collect()
+    }
+
+    fn upload_narrow(&self, values: Vec<bf16>) -> Buffer {
+        values.into_iter().map(f64::from).collect()
+    }
+
+    fn widen(&self, narrow: &Buffer) -> Buffer {
+        narrow.clone()
+    }
+
+    fn narrow_length(&self, narrow: &Buffer) -> usize {
+        narrow.len()
     }
 
     fn download(&self, buffer: &Buffer, values: &mut [f32]) {
@@ -99,6 +122,10 @@ impl Device for Reference {
 
     fn gather_rows(&self, y: &mut Buffer, index: &[u32], table: &Buffer, d: usize) {
         write(y, &embedding_reference(index, table, d));
+    }
+
+    fn embed(&self, y: &mut Buffer, ids: &[u32], table: Weight<'_, Self>, d: usize) {
+        self.gather_rows(y, ids, values(table), d);
     }
 
     fn scatter_add_rows(&self, table: &mut Buffer, index: &[u32], y: &Buffer, d: usize, skip: Option<u32>) {
@@ -146,7 +173,16 @@ impl Device for Reference {
         }
     }
 
-    fn linear(&self, y: &mut Buffer, x: &Buffer, w: &Buffer, b: Option<&Buffer>, rows: usize, inputs: usize) {
+    fn linear(
+        &self,
+        y: &mut Buffer,
+        x: &Buffer,
+        w: Weight<'_, Self>,
+        b: Option<&Buffer>,
+        rows: usize,
+        inputs: usize,
+    ) {
+        let w = values(w);
         write(y, &project(x, w, b, rows, inputs));
     }
 
@@ -155,11 +191,12 @@ impl Device for Reference {
         y: &mut Buffer,
         residual: &Buffer,
         x: &Buffer,
-        w: &Buffer,
+        w: Weight<'_, Self>,
         b: Option<&Buffer>,
         rows: usize,
         inputs: usize,
     ) {
+        let w = values(w);
         let product = project(x, w, b, rows, inputs);
         write(y, &residual[..product.len()]);
         add(y, &product);
@@ -169,15 +206,24 @@ impl Device for Reference {
         &self,
         y: &mut Buffer,
         x: &Buffer,
-        w: &Buffer,
+        w: Weight<'_, Self>,
         b: Option<&Buffer>,
         rows: usize,
         inputs: usize,
     ) {
+        let w = values(w);
         add(y, &project(x, w, b, rows, inputs));
     }
 
-    fn linear_input_gradient(&self, dx: &mut Buffer, dy: &Buffer, w: &Buffer, rows: usize, inputs: usize) {
+    fn linear_input_gradient(
+        &self,
+        dx: &mut Buffer,
+        dy: &Buffer,
+        w: Weight<'_, Self>,
+        rows: usize,
+        inputs: usize,
+    ) {
+        let w = values(w);
         write(dx, &input_gradient(dy, w, rows, inputs));
     }
 
@@ -185,10 +231,11 @@ impl Device for Reference {
         &self,
         dx: &mut Buffer,
         dy: &Buffer,
-        w: &Buffer,
+        w: Weight<'_, Self>,
         rows: usize,
         inputs: usize,
     ) {
+        let w = values(w);
         add(dx, &input_gradient(dy, w, rows, inputs));
     }
 
@@ -292,11 +339,12 @@ impl Device for Reference {
         &self,
         logp: &mut [f32],
         hidden: &Buffer,
-        w: &Buffer,
+        w: Weight<'_, Self>,
         targets: &[u32],
         d: usize,
         _: &mut Buffer,
     ) {
+        let w = values(w);
         let (of_targets, ..) = head_reference(hidden, w, targets, &vec![0.0; targets.len()], d);
         self.download(&of_targets, logp);
     }
@@ -307,13 +355,14 @@ impl Device for Reference {
         dhidden: &mut Buffer,
         dw: Option<&mut Buffer>,
         hidden: &Buffer,
-        w: &Buffer,
+        w: Weight<'_, Self>,
         targets: &[u32],
         loss: TokenLoss<'_>,
         d: usize,
         logits: &mut Buffer,
     ) {
-        self.head_logp(logp, hidden, w, targets, d, logits);
+        let w = values(w);
+        self.head_logp(logp, hidden, Weight::Wide(w), targets, d, logits);
         let derivative = |(row, &logp): (usize, &f32)| f64::from(loss.derivative(row, logp));
         let dlogp: Vec<f64> = logp.iter().enumerate().map(derivative).collect();
         let hidden = &hidden[..targets.len() * d];
@@ -330,7 +379,8 @@ impl Device for Reference {
         inputs * outputs
     }
 
-    fn pack(&self, packed: &mut Buffer, at: usize, w: &Buffer, _: usize) {
+    fn pack(&self, packed: &mut Buffer, at: usize, w: Weight<'_, Self>, _: usize) {
+        let w = values(w);
         write(&mut packed[at..], w);
     }
 

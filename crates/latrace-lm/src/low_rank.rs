@@ -18,7 +18,7 @@ impl<D: Device> Model<D> {
     ) {
         let Some(part) = projection.low_rank else { return };
         self.low_rank_hidden(hidden, x, part, rows, inputs);
-        self.device.linear_add(y, hidden, &self.parameters[part.b], None, rows, part.rank);
+        self.device.linear_add(y, hidden, self.weight_at(part.b), None, rows, part.rank);
     }
 
     /// s·x·Aᵀ.
@@ -30,7 +30,7 @@ impl<D: Device> Model<D> {
         rows: usize,
         inputs: usize,
     ) {
-        self.device.linear(hidden, x, &self.parameters[part.a], None, rows, inputs);
+        self.device.linear(hidden, x, self.weight_at(part.a), None, rows, inputs);
         self.device.scale(hidden, part.scale, rows * part.rank);
     }
 }
@@ -108,7 +108,7 @@ impl<D: Device> LowRankMemory<D> {
     ) {
         let Some(part) = projection.low_rank else { return };
         let (device, Self { hidden, dhidden, dropped }) = (&model.device, self);
-        let [a, b] = [part.a, part.b].map(|at| &model.parameters[at]);
+        let [a, b] = [part.a, part.b].map(|at| model.weight_at(at));
         // Computed again: it costs little beside the frozen product, and would have to be kept for every projection.
         let x = kept(model, dropped, x, part, inputs, dropout);
         model.low_rank_hidden(hidden, x, part, rows, inputs);

@@ -1,10 +1,10 @@
 //! A model: its configuration and its parameters on a device.
 
 use crate::adapter::{self, Adapter, Lora, Part};
-use crate::checkpoint::{self, SaveDtype, Tensor, Values};
+use crate::checkpoint::{self, Held, SaveDtype, Tensor, Values};
 use crate::config::{Config, Parameter};
 use crate::error::{Error, Result};
-use latrace_kernels::{AttentionShape, Cpu, Device, Rotation};
+use latrace_kernels::{AttentionShape, Cpu, Device, Rotation, Weight};
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -14,6 +14,8 @@ pub struct Model<D: Device = Cpu> {
     pub config: Config,
     pub(crate) device: D,
     pub(crate) parameters: Vec<D::Buffer>,
+    /// By parameter of the base: what is held in bf16, whose place among the others is empty.
+    narrow: Vec<Option<D::Narrow>>,
     pub(crate) layout: Layout,
     adapter: Option<Adapter>,
 }
@@ -179,19 +181,33 @@ impl Model<Cpu> {
 impl<D: Device> Model<D> {
     /// Takes host parameters, in the order of [`Config::parameters`], to a device.
     pub fn new(device: D, config: Config, parameters: Vec<Vec<f32>>) -> Self {
-        let (parameters, layout) = (upload(&device, parameters), Layout::new(&config, None));
-        Self { config, device, parameters, layout, adapter: None }
+        Self::of_held(device, config, parameters.into_iter().map(Held::Wide).collect())
     }
 
-    /// Reads a Hugging Face folder: a model, or an adapter together with its base.
+    fn of_held(device: D, config: Config, held: Vec<Held>) -> Self {
+        let (mut parameters, mut narrow) = (Vec::new(), Vec::new());
+        for held in held {
+            let (wide, half) = match held {
+                Held::Wide(values) => (values, None),
+                Held::Narrow(values) => (Vec::new(), Some(device.upload_narrow(values))),
+            };
+            parameters.push(device.upload(wide));
+            narrow.push(half);
+        }
+        let layout = Layout::new(&config, None);
+        Self { config, device, parameters, narrow, layout, adapter: None }
+    }
+
+    /// Reads a Hugging Face folder: a model, or an adapter together with its base. Matrices that are stored in bf16 stay
+    /// so in memory, until they are trained.
     ///
     /// # Errors
     /// Anything wrong with `config.json` or the weights, naming the file and the tensor.
     pub fn load_on(device: D, dir: &Path) -> Result<Self> {
         let config = Config::read(dir)?;
         let Some(base) = adapter::base_of(dir)? else {
-            let parameters = checkpoint::load(dir, &config)?;
-            return Ok(Self::new(device, config, parameters));
+            let held = checkpoint::load_held(dir, &config)?;
+            return Ok(Self::of_held(device, config, held));
         };
         // A base may be an adapter itself: then it is one model with its own base.
         let base = Self::load_on(device, &base)?.merged();
@@ -220,15 +236,18 @@ impl<D: Device> Model<D> {
     /// The model in one piece: W + s·B·A for each adapted projection.
     #[must_use]
     pub fn merged(mut self) -> Self {
-        for projection in self.layout.layers.iter().flat_map(LayerLayout::projections) {
+        let projections: Vec<_> = self.layout.layers.iter().flat_map(LayerLayout::projections).collect();
+        for projection in projections {
             let Some(LowRank { a, b, rank, scale }) = projection.low_rank else { continue };
             let mut scaled = std::mem::replace(&mut self.parameters[b], self.device.zeros(0));
             let outputs = self.device.length(&scaled) / rank;
             self.device.scale(&mut scaled, scale, outputs * rank);
             let inputs = self.device.length(&self.parameters[a]) / rank;
+            self.widen(projection.weight);
             let mut weight = std::mem::replace(&mut self.parameters[projection.weight], self.device.zeros(0));
             // B·A is the gradient of the inputs of a projection by A at the outputs' gradient B.
-            self.device.linear_input_gradient_add(&mut weight, &scaled, &self.parameters[a], outputs, inputs);
+            let a = self.weight_at(a);
+            self.device.linear_input_gradient_add(&mut weight, &scaled, a, outputs, inputs);
             self.parameters[projection.weight] = weight;
         }
         self.parameters.truncate(self.config.parameters().len());
@@ -273,7 +292,8 @@ impl<D: Device> Model<D> {
     /// # Errors
     /// I/O errors.
     pub fn save(&self, out: &Path, dtype: SaveDtype, source: &Path) -> Result<()> {
-        let all = self.named(self.described(), self.parameters.iter())?;
+        let values = (0..self.parameters.len()).map(|at| self.values_at(at)).collect();
+        let all = checkpoint::named(self.described(), values)?;
         match &self.adapter {
             None => checkpoint::save_values(out, &self.config, &all, dtype, source),
             Some(adapter) => {
@@ -292,6 +312,16 @@ impl<D: Device> Model<D> {
         checkpoint::named(parameters, buffers.map(|buffer| self.values(buffer)).collect())
     }
 
+    fn values_at(&self, parameter: usize) -> Values<'_> {
+        match self.weight_at(parameter) {
+            Weight::Wide(buffer) => self.values(buffer),
+            Weight::Narrow(narrow) => {
+                let host = Box::new(|| self.device.host(&self.device.widen(narrow)).into_owned().into());
+                Values { count: self.device.narrow_length(narrow), host }
+            }
+        }
+    }
+
     fn values<'a>(&'a self, buffer: &'a D::Buffer) -> Values<'a> {
         // Called when the tensor is written: only one at a time is brought to the host.
         let host = Box::new(|| self.device.host(buffer));
@@ -306,10 +336,38 @@ impl<D: Device> Model<D> {
 
     /// A buffer of zeros for each parameter: gradients or moments. Those of frozen ones are empty.
     pub(crate) fn zeros(&self, trained: &[bool]) -> Vec<D::Buffer> {
-        let length = |(parameter, trained): (&D::Buffer, &bool)| {
-            if *trained { self.device.length(parameter) } else { 0 }
-        };
-        self.parameters.iter().zip(trained).map(length).map(|length| self.device.zeros(length)).collect()
+        let zeros =
+            |(at, trained): (usize, &bool)| self.device.zeros(if *trained { self.count(at) } else { 0 });
+        trained.iter().enumerate().map(zeros).collect()
+    }
+
+    /// Values of a parameter.
+    pub(crate) fn count(&self, parameter: usize) -> usize {
+        match self.weight_at(parameter) {
+            Weight::Wide(buffer) => self.device.length(buffer),
+            Weight::Narrow(narrow) => self.device.narrow_length(narrow),
+        }
+    }
+
+    /// A parameter as it is held.
+    pub(crate) fn weight_at(&self, parameter: usize) -> Weight<'_, D> {
+        match self.narrow.get(parameter) {
+            Some(Some(narrow)) => Weight::Narrow(narrow),
+            _ => Weight::Wide(&self.parameters[parameter]),
+        }
+    }
+
+    /// Holds a parameter in f32 from now on, as what is to change must be.
+    pub(crate) fn widen(&mut self, parameter: usize) {
+        if let Some(narrow) = self.narrow.get_mut(parameter).and_then(Option::take) {
+            self.parameters[parameter] = self.device.widen(&narrow);
+        }
+    }
+
+    /// Frees what holds a parameter of the base.
+    pub(crate) fn free(&mut self, parameter: usize) {
+        self.parameters[parameter] = self.device.zeros(0);
+        self.narrow[parameter] = None;
     }
 
     pub(crate) fn is_last(&self, layer: usize) -> bool {
@@ -318,8 +376,8 @@ impl<D: Device> Model<D> {
 
     /// The embeddings of `ids`, T×d, into `x`.
     pub(crate) fn embed(&self, x: &mut D::Buffer, ids: &[u32]) {
-        let table = &self.parameters[self.layout.embedding];
-        self.device.gather_rows(x, ids, table, self.config.hidden_size);
+        let table = self.weight_at(self.layout.embedding);
+        self.device.embed(x, ids, table, self.config.hidden_size);
     }
 
     /// cos and sin of the positions below `positions`.
@@ -336,13 +394,13 @@ impl<D: Device> Model<D> {
     }
 
     /// The weight of a projection.
-    pub(crate) fn weight(&self, projection: Projection) -> &D::Buffer {
-        &self.parameters[projection.weight]
+    pub(crate) fn weight(&self, projection: Projection) -> Weight<'_, D> {
+        self.weight_at(projection.weight)
     }
 
     /// The weight of the output head.
-    pub(crate) fn head(&self) -> &D::Buffer {
-        &self.parameters[self.layout.head]
+    pub(crate) fn head(&self) -> Weight<'_, D> {
+        self.weight_at(self.layout.head)
     }
 
     pub(crate) fn attention_shape(&self) -> AttentionShape {

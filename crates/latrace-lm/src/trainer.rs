@@ -47,10 +47,11 @@ impl<D: Device> Trainer<D> {
     ///
     /// # Errors
     /// A bad setting; `frozen` names that are no parameters, or leave none to train.
-    pub fn new(model: Model<D>, config: TrainConfig) -> Result<Self> {
+    pub fn new(mut model: Model<D>, config: TrainConfig) -> Result<Self> {
         config.validate()?;
         let (trained, dropout) =
             (trained(&model, &config)?, config.lora.as_ref().map_or(0.0, |lora| lora.dropout));
+        (0..trained.len()).filter(|&at| trained[at]).for_each(|at| model.widen(at));
         Ok(Self {
             step: 0,
             moments: [model.zeros(&trained), model.zeros(&trained)],

@@ -26,6 +26,25 @@ pub fn load(dir: &Path, config: &Config) -> Result<Vec<Vec<f32>>> {
     load_parameters(dir, &config.parameters(), config.tied)
 }
 
+/// The values of a parameter as they are held in memory.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Held {
+    Wide(Vec<f32>),
+    /// Of a matrix that is stored in bf16.
+    Narrow(Vec<bf16>),
+}
+
+/// As [`load`], but that matrices in bf16 stay what they are: half of the memory, and the same values.
+pub(crate) fn load_held(dir: &Path, config: &Config) -> Result<Vec<Held>> {
+    checked(&Files::open(dir)?, &config.parameters(), config.tied, |found| {
+        let held = |stored: &Stored<'_>| match stored.view.dtype() {
+            Dtype::BF16 if stored.view.shape().len() == 2 => decode_narrow(stored).map(Held::Narrow),
+            _ => decode(stored).map(Held::Wide),
+        };
+        found.into_par_iter().map(held).collect()
+    })
+}
+
 /// As [`load`], of these parameters; `tied` as in [`Config::tied`].
 pub(crate) fn load_parameters(dir: &Path, parameters: &[Parameter], tied: bool) -> Result<Vec<Vec<f32>>> {
     checked(&Files::open(dir)?, parameters, tied, |found| found.into_par_iter().map(decode).collect())
@@ -349,10 +368,21 @@ fn decoded(view: &TensorView<'_>, bytes: &[u8]) -> Vec<f32> {
 /// A tensor as f32. Pages of the file are released as soon as they are read, so that loading needs little
 /// more memory than the weights.
 fn decode(stored: &Stored<'_>) -> Result<Vec<f32>> {
-    let Stored { path, map, view } = stored;
-    let mut values = vec![0.0; view.data().len() / element_bytes(view)];
+    by_chunks(stored, |bytes, out| decode_into(stored.view.dtype(), bytes, out))
+}
+
+/// As [`decode`], of bf16 as it is.
+fn decode_narrow(stored: &Stored<'_>) -> Result<Vec<bf16>> {
+    by_chunks(stored, |bytes, out| each(bytes, out, bf16::from_le_bytes))
+}
+
+fn by_chunks<T: Clone + Default + Send>(
+    Stored { path, map, view }: &Stored<'_>,
+    convert: impl Fn(&[u8], &mut [T]) + Sync,
+) -> Result<Vec<T>> {
+    let mut values = vec![T::default(); view.data().len() / element_bytes(view)];
     values.par_chunks_mut(CHUNK).zip(chunks(view)).try_for_each(|(out, bytes)| {
-        decode_into(view.dtype(), bytes, out);
+        convert(bytes, out);
         latrace_kernels::release(map, bytes).map_err(Error::io("release the pages of", path))
     })?;
     Ok(values)
@@ -368,6 +398,6 @@ fn decode_into(dtype: Dtype, bytes: &[u8], out: &mut [f32]) {
 }
 
 /// Converts values of `N` bytes one by one.
-fn each<const N: usize>(bytes: &[u8], out: &mut [f32], value: impl Fn([u8; N]) -> f32) {
+fn each<const N: usize, T>(bytes: &[u8], out: &mut [T], value: impl Fn([u8; N]) -> T) {
     out.iter_mut().zip(bytes.as_chunks::<N>().0).for_each(|(out, &bytes)| *out = value(bytes));
 }

@@ -12,7 +12,7 @@ mod save;
 pub use fresh::initialise;
 pub(crate) use fresh::uniform;
 pub use load::load;
-pub(crate) use load::{load_file, load_parameters};
+pub(crate) use load::{Held, load_file, load_held, load_parameters};
 pub use save::{SaveDtype, copy_companions, save, save_config, save_sharded};
 pub(crate) use save::{
     Tensor, Values, named, save_config_as_read, save_file, save_values, sync_folder, write_json,

@@ -35,10 +35,10 @@ fn place_projections<D: Device>(model: &Model<D>) -> (Vec<Option<Place>>, usize)
 
 /// Packs parameter `i`, and frees what it was packed from.
 fn move_weights<D: Device>(model: &mut Model<D>, packed: &mut D::Buffer, i: usize, place: Place) {
-    model.device.pack(packed, place.at, &model.parameters[i], place.inputs);
+    model.device.pack(packed, place.at, model.weight_at(i), place.inputs);
     // The embedding is also a table of rows, which packing does not preserve: it stays, even as a tied head.
     if i != model.layout.embedding {
-        model.parameters[i] = model.device.zeros(0);
+        model.free(i);
     }
 }
 

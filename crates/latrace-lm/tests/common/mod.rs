@@ -26,7 +26,7 @@ pub const CASES: [&str; 13] = [
 ];
 
 /// Adapters on some of them.
-pub const ADAPTERS: [&str; 3] = ["adapter-qwen3", "adapter-llama-bias", "adapter-patterns"];
+pub const ADAPTERS: [&str; 4] = ["adapter-qwen3", "adapter-llama-bias", "adapter-patterns", "adapter-bf16"];
 
 /// A device that the decoder is tested on, and how close it comes to results in float64.
 pub trait Tested: Device + Copy {
