@@ -298,7 +298,7 @@ impl<D: Device> Model<D> {
             None => checkpoint::save_values(out, &self.config, &all, dtype, source),
             Some(adapter) => {
                 let own = &all[self.config.parameters().len()..];
-                adapter::save(out, &self.config, adapter, own, dtype, source)
+                adapter::save(out, adapter, own, dtype, source)
             }
         }
     }

@@ -2,9 +2,7 @@
 
 use super::fields::Scales;
 use super::{Adapter, PREFIX, Part, projections};
-use crate::checkpoint::{
-    SaveDtype, Tensor, copy_companions, load_file, save_config_as_read, save_file, write_json,
-};
+use crate::checkpoint::{SaveDtype, Tensor, copy_companions, load_file, save_file, sync_folder, write_json};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::fields::{Fields, read_json};
@@ -82,11 +80,10 @@ fn parts(shapes: &BTreeMap<String, Vec<usize>>, config: &Config, scales: &Scales
     projections(config).into_iter().filter_map(part).collect()
 }
 
-/// Writes an adapter into the existing folder `out`: also `config.json` and the companions of `source`, so that the folder
-/// says everything about the model but the base's weights.
+/// Writes an adapter into the existing folder `out`, with the companions of `source`. No `config.json`: transformers takes
+/// a folder with one for a model that has all of its weights.
 pub(crate) fn save(
     out: &Path,
-    config: &Config,
     adapter: &Adapter,
     tensors: &[Tensor<'_>],
     dtype: SaveDtype,
@@ -99,5 +96,5 @@ pub(crate) fn save(
     let base = adapter.base.canonicalize().map_err(Error::io("find", &adapter.base))?;
     raw.insert(BASE.to_owned(), json!(base));
     write_json(&out.join(CONFIG), &Value::Object(raw))?;
-    save_config_as_read(out, config)
+    sync_folder(out)
 }

@@ -14,9 +14,7 @@ pub(crate) use fresh::uniform;
 pub use load::load;
 pub(crate) use load::{Held, load_file, load_held, load_parameters};
 pub use save::{SaveDtype, copy_companions, save, save_config, save_sharded};
-pub(crate) use save::{
-    Tensor, Values, named, save_config_as_read, save_file, save_values, sync_folder, write_json,
-};
+pub(crate) use save::{Tensor, Values, named, save_file, save_values, sync_folder, write_json};
 
 // Names as in transformers, which must find what is written here.
 const SINGLE: &str = "model.safetensors";

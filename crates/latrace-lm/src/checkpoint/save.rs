@@ -118,11 +118,6 @@ pub(crate) fn save_file(path: &Path, tensors: &[Tensor<'_>], dtype: SaveDtype) -
     write_tensors(path, tensors, dtype)
 }
 
-/// Writes `config.json` as it was read.
-pub(crate) fn save_config_as_read(out: &Path, config: &Config) -> Result<()> {
-    write_config(out, config.raw.clone())
-}
-
 fn save_tensors(
     out: &Path,
     config: &Config,
