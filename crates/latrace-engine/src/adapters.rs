@@ -26,7 +26,10 @@ pub fn adapter_parameters(folder: &Path, lora: &Lora) -> Result<u64> {
 }
 
 /// Fails if the folder holds an adapter, which `engine` does not take.
-pub(crate) fn check_whole(folder: &Path, engine: &str) -> Result<()> {
+///
+/// # Errors
+/// It does, or what it holds cannot be read.
+pub fn check_whole(folder: &Path, engine: &str) -> Result<()> {
     if !is_adapter(folder)? {
         return Ok(());
     }

@@ -20,11 +20,16 @@ const ADAPTER: &str = "adapter_config.json";
 /// # Errors
 /// A folder or file that cannot be read.
 pub fn fingerprint(folder: &Path) -> Result<BTreeMap<String, String>> {
+    let mut sums = checksums(folder)?;
+    if let Some(base) = base_of(folder)? {
+        sums.extend(checksums(&base)?.into_iter().map(|(name, sum)| (format!("base/{name}"), sum)));
+    }
+    Ok(sums)
+}
+
+fn checksums(folder: &Path) -> Result<BTreeMap<String, String>> {
     let cannot = || format!("cannot read the folder {}", folder.display());
     let mut sums = BTreeMap::new();
-    if let Some(base) = base_of(folder)? {
-        sums.extend(fingerprint(&base)?.into_iter().map(|(name, sum)| (format!("base/{name}"), sum)));
-    }
     for entry in fs::read_dir(folder).with_context(cannot)? {
         let path = entry.with_context(cannot)?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();

@@ -209,8 +209,7 @@ impl<D: Device> Model<D> {
             let held = checkpoint::load_held(dir, &config)?;
             return Ok(Self::of_held(device, config, held));
         };
-        // A base may be an adapter itself: then it is one model with its own base.
-        let base = Self::load_on(device, &base)?.merged();
+        let base = Self::load_on(device, &base)?;
         let (adapter, values) = adapter::load(dir, &config)?;
         Ok(Self { config, ..base.adapted(adapter, values) })
     }

@@ -260,6 +260,12 @@ fn adapters_of_other_kinds_are_refused_by_the_field_that_says_so() {
         json!("no/such"),
         "expected the folder of the base model, got \"no/such\"",
     );
+    let another = folder("adapter-bf16");
+    check_field(
+        "base_model_name_or_path",
+        json!(another),
+        "expected the folder of a whole model, got an adapter",
+    );
     check_field("lora_alpha", json!("8"), "expected a finite number, got");
 }
 

@@ -386,6 +386,8 @@ fn adapters_are_trained_measured_merged_and_read_as_published() {
         code == 1 && said.contains("`base_model_name_or_path`: expected the folder of the base model"),
         "{said}"
     );
+    let (code, said) = bench.run(&["export", "r", "--format", "trl", "--out", "exported"]);
+    assert!(code == 1 && said.contains("which is not exported"), "{said}");
     let (code, said) = bench.run(&["convert", "r/09-final", "x.gguf"]);
     assert!(code == 1 && said.contains("latrace convert ADAPTER OUT"), "{said}");
 }

@@ -35,7 +35,7 @@ pub fn model_file(dir: &Path, name: &str) -> Result<PathBuf> {
     if own.exists() {
         return Ok(own);
     }
-    base_of(dir)?.map_or(Ok(own), |base| model_file(&base, name))
+    Ok(base_of(dir)?.map_or(own, |base| base.join(name)))
 }
 
 /// The base that an `adapter_config.json` names.
@@ -44,7 +44,13 @@ fn base_in(fields: &Fields<'_>) -> Result<PathBuf> {
     // As it is, which is how PEFT takes it; then as seen from the adapter, so that both can be moved together.
     let beside = fields.path.with_file_name(named);
     let found = [PathBuf::from(named), beside].into_iter().find(|path| !named.is_empty() && path.is_dir());
-    found.ok_or_else(|| fields.error(BASE, "the folder of the base model", format!("{named:?}")))
+    let base =
+        found.ok_or_else(|| fields.error(BASE, "the folder of the base model", format!("{named:?}")))?;
+    // One adapter on another is one model with no other use, and two that name each other would have no end.
+    if base.join(CONFIG).exists() {
+        return Err(fields.error(BASE, "the folder of a whole model", format!("an adapter, {named:?}")));
+    }
+    Ok(base)
 }
 
 /// Reads the adapter in `dir` of a model with this configuration, and its values: A and B of each part.

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use latrace_engine::adapters::check_whole;
 use latrace_engine::text_codec::TextCodec;
 use latrace_engine::train_config::OverLength;
 use latrace_engine::{ModelShape, TrainConfig};
@@ -65,6 +66,15 @@ impl Example {
     }
 }
 
+/// Fails for a training of which not all weights take part: what is written for other trainers trains all of them.
+fn check_all_trained(config: &TrainConfig) -> Result<()> {
+    if config.lora.is_none() && config.frozen.is_empty() {
+        return Ok(());
+    }
+    let message = "the training is of an adapter (`lora`) or leaves parameters as they are (`frozen`), which is not exported";
+    Err(Failure::work(message).hint("take it out of the recipe, or train here: `latrace run`").into())
+}
+
 impl Job {
     /// Reads a training of a run: that whose folder is `stage`, or else the last one of the run's own method that has
     /// its examples.
@@ -87,9 +97,10 @@ impl Job {
             return Err(unfinished(run, rows).into());
         }
         let model = absolute(folder_of(start, run.join(start.folder()))?);
-        let shown = model.display().to_string();
-        let mut job =
-            Job { model: shown, config: settings.config(), rows: Vec::new(), dropped: 0, ambiguous: 0 };
+        let (shown, config) = (model.display().to_string(), settings.config());
+        check_whole(&model, "another trainer")?;
+        check_all_trained(&config)?;
+        let mut job = Job { model: shown, config, rows: Vec::new(), dropped: 0, ambiguous: 0 };
         job.read_rows(settings.rows, &table, &model)?;
         if job.rows.is_empty() {
             return Err(Failure::work("the run has no row to train on within the cut-off length").into());
