@@ -213,14 +213,16 @@ impl Device for Cpu {
 
     fn linear_parameter_gradient(
         &self,
-        dw: &mut Vec<f32>,
+        dw: Option<&mut Vec<f32>>,
         db: Option<&mut Vec<f32>>,
         dy: &Vec<f32>,
         x: &Vec<f32>,
         rows: usize,
         inputs: usize,
     ) {
-        linear::linear_weight_gradient(dw, dy, x, rows, inputs);
+        if let Some(dw) = dw {
+            linear::linear_weight_gradient(dw, dy, x, rows, inputs);
+        }
         if let Some(db) = db {
             let length = rows * db.len();
             linear::bias_gradient(db, &dy[..length]);

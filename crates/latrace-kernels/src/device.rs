@@ -182,10 +182,10 @@ pub trait Device: Send + Sync {
         rows: usize,
         inputs: usize,
     );
-    /// dW += dyᵀ·x and db += Σ dy.
+    /// dW += dyᵀ·x and db += Σ dy, of those that are not frozen.
     fn linear_parameter_gradient(
         &self,
-        dw: &mut Self::Buffer,
+        dw: Option<&mut Self::Buffer>,
         db: Option<&mut Self::Buffer>,
         dy: &Self::Buffer,
         x: &Self::Buffer,

@@ -241,17 +241,18 @@ impl Device for Reference {
 
     fn linear_parameter_gradient(
         &self,
-        dw: &mut Buffer,
+        dw: Option<&mut Buffer>,
         db: Option<&mut Buffer>,
         dy: &Buffer,
         x: &Buffer,
         rows: usize,
         inputs: usize,
     ) {
-        let outputs = dw.len() / inputs;
-        let (dy, x, w) = (&dy[..rows * outputs], &x[..rows * inputs], vec![0.0; dw.len()]);
+        let of_weight = dw.as_ref().map(|dw| dw.len() / inputs);
+        let Some(outputs) = of_weight.or(db.as_ref().map(|db| db.len())) else { return };
+        let (dy, x, w) = (&dy[..rows * outputs], &x[..rows * inputs], vec![0.0; outputs * inputs]);
         let (_, of_w, of_b) = linear_backward_reference(dy, x, &w, inputs);
-        add(dw, &of_w);
+        dw.into_iter().for_each(|dw| add(dw, &of_w));
         db.into_iter().for_each(|db| add(db, &of_b));
     }
 

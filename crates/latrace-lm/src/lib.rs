@@ -8,6 +8,7 @@ pub mod error;
 mod fields;
 mod forward;
 pub mod gradient;
+mod learned;
 mod low_rank;
 pub mod model;
 pub mod plan;

@@ -112,10 +112,10 @@ impl<D: Device> LowRankMemory<D> {
         // Computed again: it costs little beside the frozen product, and would have to be kept for every projection.
         let x = kept(model, dropped, x, part, inputs, dropout);
         model.low_rank_hidden(hidden, x, part, rows, inputs);
-        device.linear_parameter_gradient(&mut gradients[part.b], None, dy, hidden, rows, part.rank);
+        device.linear_parameter_gradient(Some(&mut gradients[part.b]), None, dy, hidden, rows, part.rank);
         device.linear_input_gradient(dhidden, dy, b, rows, part.rank);
         device.scale(dhidden, part.scale, rows * part.rank);
-        device.linear_parameter_gradient(&mut gradients[part.a], None, dhidden, x, rows, inputs);
+        device.linear_parameter_gradient(Some(&mut gradients[part.a]), None, dhidden, x, rows, inputs);
         if dropout.keys.is_empty() {
             device.linear_input_gradient_add(dx, dhidden, a, rows, inputs);
         } else {

@@ -150,7 +150,10 @@ fn dropout_does_not_depend_on_micro_batches_or_recomputation<D: Tested>() {
 fn frozen_parameters_have_no_gradient_and_the_others_have_theirs<D: Tested>() {
     let rows = Golden::read("llama-bias").rows();
     let all = gradients::<D>("llama-bias", golden_config(), rows.clone());
-    let frozen = ["model.layers.1", "model.norm.weight", "lm_head"].map(str::to_owned).to_vec();
+    // Of a projection, the weight alone and the bias alone.
+    let parts = ["model.layers.0.self_attn.q_proj.bias", "model.layers.0.mlp.down_proj.weight"];
+    let frozen = [&["model.layers.1", "model.norm.weight", "lm_head"], &parts[..]].concat();
+    let frozen: Vec<String> = frozen.into_iter().map(str::to_owned).collect();
     let mut training =
         Training::<D>::new("llama-bias", TrainConfig { frozen: frozen.clone(), ..golden_config() }, rows);
     let model = training.trainer.model();
