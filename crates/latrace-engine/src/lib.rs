@@ -29,7 +29,7 @@ mod write_behind;
 pub use boundary::{Engine, EngineRole, Identity, ModelShape};
 pub use cpu::{CpuEngine, CpuOptions};
 pub use engines::Engines;
-pub use latrace_lm::adapter::{Lora, PROJECTIONS};
+pub use latrace_lm::adapter::Lora;
 pub use latrace_lm::checkpoint::copy_companions;
 pub use latrace_lm::train_config;
 pub use latrace_lm::{

@@ -2,7 +2,7 @@
 
 use crate::batch::Batch;
 use crate::forward::Projections;
-use crate::learned::{Learned, input_backward};
+use crate::learned::{Learned, Onto, input_backward, projection_backward};
 use crate::low_rank::{Dropout, LowRankMemory};
 use crate::model::{LayerLayout, Model, Projection};
 use latrace_kernels::{Device, Rotation, TokenLoss};
@@ -94,7 +94,7 @@ impl<D: Device> Gradients<D> {
     }
 
     /// Adds the gradient of Σ loss over the batch's targets, and returns their log-probs (nats). Which of an adapter's
-    /// inputs are left out follows from `keys`, one for each token.
+    /// inputs are left out follows from `keys`, one for each token; none are needed without dropout.
     pub fn accumulate(
         &mut self,
         model: &Model<D>,
@@ -275,10 +275,8 @@ impl<D: Device> Passes<D> {
         // The gated unit's output is computed again: elementwise work costs little beside the products, and
         // keeping T×intermediate values per layer would be a large part of all activations.
         device.swiglu(&mut self.act, &m.gate, &m.up, rows * width);
-        let (operands, shape) = ([&self.dx, &self.act], [rows, width]);
-        device.linear_input_gradient(&mut self.dact, &self.dx, model.weight(layer.down), rows, width);
-        learned.add_projection(device, layer.down, operands, shape);
-        low.backward(model, &mut learned.gradients, &mut self.dact, operands, layer.down, shape, dropout);
+        let (operands, shape, dx) = ([&self.dx, &self.act], [rows, width], Onto::Nothing(&mut self.dact));
+        projection_backward(model, learned, low, dx, operands, layer.down, shape, dropout);
         // The gradients of gate and up overwrite them, since nothing reads them afterwards.
         device.swiglu_backward(&mut m.gate, &mut m.up, &self.dact, rows * width);
         let parts = [(layer.gate, &m.gate), (layer.up, &m.up)];
@@ -301,9 +299,8 @@ impl<D: Device> Passes<D> {
         let (low, is_last) = (&mut self.low, model.is_last(i));
         let o = if is_last { &self.kept_o } else { &self.layers[slot].o };
         let (operands, shape, dropout) = ([&self.dx, o], [rows, width], &self.dropout[usize::from(is_last)]);
-        device.linear_input_gradient(&mut self.do_, &self.dx, model.weight(layer.output), rows, width);
-        learned.add_projection(device, layer.output, operands, shape);
-        low.backward(model, &mut learned.gradients, &mut self.do_, operands, layer.output, shape, dropout);
+        let do_ = Onto::Nothing(&mut self.do_);
+        projection_backward(model, learned, low, do_, operands, layer.output, shape, dropout);
         if !is_last {
             return;
         }

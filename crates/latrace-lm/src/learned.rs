@@ -50,6 +50,41 @@ impl<D: Device> Learned<D> {
     }
 }
 
+/// What the gradient of an input is added to.
+pub(crate) enum Onto<'a, B> {
+    /// The buffer is overwritten.
+    Nothing(&'a mut B),
+    /// What the buffer holds.
+    Itself(&'a mut B),
+}
+
+/// The gradient of a projection's input, and those of what it learns; `dy` and `x` are the gradient of its output and its
+/// input.
+pub(crate) fn projection_backward<D: Device>(
+    model: &Model<D>,
+    learned: &mut Learned<D>,
+    low: &mut LowRankMemory<D>,
+    dx: Onto<'_, D::Buffer>,
+    [dy, x]: [&D::Buffer; 2],
+    projection: Projection,
+    shape: [usize; 2],
+    dropout: &Dropout,
+) {
+    let (device, weight, [rows, inputs]) = (&model.device, model.weight(projection), shape);
+    let dx = match dx {
+        Onto::Nothing(dx) => {
+            device.linear_input_gradient(dx, dy, weight, rows, inputs);
+            dx
+        }
+        Onto::Itself(dx) => {
+            device.linear_input_gradient_add(dx, dy, weight, rows, inputs);
+            dx
+        }
+    };
+    learned.add_projection(device, projection, [dy, x], shape);
+    low.backward(model, &mut learned.gradients, dx, [dy, x], projection, shape, dropout);
+}
+
 /// The gradient of `x`, the input that all of `parts` read, and those of what they learn; each part is a projection and
 /// the gradient of its output.
 pub(crate) fn input_backward<D: Device>(
@@ -62,17 +97,11 @@ pub(crate) fn input_backward<D: Device>(
     rows: usize,
     dropout: &Dropout,
 ) {
-    let (device, inputs) = (&model.device, model.config.hidden_size);
+    let shape = [rows, model.config.hidden_size];
     // Their gradients add up in `dx`; the first one overwrites it. In this order always, since a sum of floats depends on
     // it.
     for (part, &(projection, dy)) in parts.iter().enumerate() {
-        let weight = model.weight(projection);
-        if part == 0 {
-            device.linear_input_gradient(dx, dy, weight, rows, inputs);
-        } else {
-            device.linear_input_gradient_add(dx, dy, weight, rows, inputs);
-        }
-        learned.add_projection(device, projection, [dy, x], [rows, inputs]);
-        low.backward(model, &mut learned.gradients, dx, [dy, x], projection, [rows, inputs], dropout);
+        let dx = if part == 0 { Onto::Nothing(&mut *dx) } else { Onto::Itself(&mut *dx) };
+        projection_backward(model, learned, low, dx, [dy, x], projection, shape, dropout);
     }
 }

@@ -249,7 +249,7 @@ impl<D: Device> Model<D> {
             self.device.linear_input_gradient_add(&mut weight, &scaled, a, outputs, inputs);
             self.parameters[projection.weight] = weight;
         }
-        self.parameters.truncate(self.config.parameters().len());
+        self.parameters.truncate(self.base_count());
         Self { layout: Layout::new(&self.config, None), adapter: None, ..self }
     }
 
@@ -263,9 +263,14 @@ impl<D: Device> Model<D> {
         described(&self.config, self.adapter.as_ref())
     }
 
-    /// Whether each of [`Model::parameters`] is the adapter's.
+    /// Parameters before those of the adapter.
+    fn base_count(&self) -> usize {
+        self.narrow.len()
+    }
+
+    /// Whether a parameter is the adapter's, by its place in [`Model::parameters`].
     pub(crate) fn is_of_adapter(&self, parameter: usize) -> bool {
-        parameter >= self.config.parameters().len()
+        parameter >= self.base_count()
     }
 
     /// The largest rank of an adapter; 0 without any.
@@ -296,7 +301,7 @@ impl<D: Device> Model<D> {
         match &self.adapter {
             None => checkpoint::save_values(out, &self.config, &all, dtype, source),
             Some(adapter) => {
-                let own = &all[self.config.parameters().len()..];
+                let own = &all[self.base_count()..];
                 adapter::save(out, adapter, own, dtype, source)
             }
         }

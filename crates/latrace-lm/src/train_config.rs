@@ -239,7 +239,8 @@ fn check_not_negative(field: &str, value: f64) -> Result<()> {
     check(is_not_negative(value), field, "a finite number of at least 0", value)
 }
 
-fn check(holds: bool, field: &str, expected: &str, got: impl Display) -> Result<()> {
+/// Fails unless the condition holds, with what is expected of a setting and what was given.
+pub(crate) fn check(holds: bool, field: &str, expected: &str, got: impl Display) -> Result<()> {
     if holds { Ok(()) } else { Err(Error::Invalid(format!("{field}: expected {expected}, got {got}"))) }
 }
 

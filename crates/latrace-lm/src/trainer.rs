@@ -150,9 +150,12 @@ impl<D: Device> Trainer<D> {
         })
     }
 
-    /// A key for each token of the rows `run` of an update.
+    /// A key for each token of the rows `run` of an update; none without dropout.
     fn set_keys(&mut self, update: u64, rows: &[TrainRow], run: Range<usize>) {
         self.keys.clear();
+        if self.config.lora.as_ref().is_none_or(|lora| lora.dropout == 0.0) {
+            return;
+        }
         for (row, at) in rows[run.clone()].iter().zip(run) {
             let stream = key(self.config.seed, &[DROPOUT, update, at as u64]);
             self.keys.extend((0..row.tokens.len()).map(|position| draw(stream, position as u64)));

@@ -3,7 +3,9 @@
 
 mod common;
 
-use common::{Golden, Tested, Training, assert_close, folder, golden_config, gradients, on_each_device};
+use common::{
+    Golden, Tested, Training, assert_close, folder, golden_config, gradients, on_each_device, score_row,
+};
 use latrace_kernels::Cpu;
 use latrace_lm::train_config::{Init, TrainConfig};
 use latrace_lm::{Error, Event, Lora, Model, SaveDtype, ScoreRow, TrainJob, score, train};
@@ -52,11 +54,7 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 fn log_probs(model: &Model) -> Vec<f32> {
-    let row = |row: latrace_lm::TrainRow| {
-        let (prompt, response) = row.tokens.split_at(row.prompt_len);
-        ScoreRow { prompt: prompt.to_vec(), response: response.to_vec() }
-    };
-    let rows: Vec<ScoreRow> = Golden::read("qwen3").rows().into_iter().map(row).collect();
+    let rows: Vec<ScoreRow> = Golden::read("qwen3").rows().iter().map(score_row).collect();
     let mut all = Vec::new();
     score(model, &rows, 80, &mut |_, rows| {
         all.extend(rows.concat());

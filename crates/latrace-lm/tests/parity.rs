@@ -7,19 +7,16 @@
 
 mod common;
 
-use common::{ADAPTERS, CASES, Golden, Tested, Training, folder, golden_config, on_each_device, relative};
-use latrace_lm::{Model, ScoreRow, TrainRow, score};
+use common::{
+    ADAPTERS, CASES, Golden, Tested, Training, folder, golden_config, on_each_device, relative, score_row,
+};
+use latrace_lm::{Model, ScoreRow, score};
 
 on_each_device!(
     log_probs_are_those_of_transformers,
     gradients_are_those_of_transformers,
     ten_optimiser_steps_are_those_of_torch
 );
-
-fn score_row(row: &TrainRow) -> ScoreRow {
-    let (prompt, response) = row.tokens.split_at(row.prompt_len);
-    ScoreRow { prompt: prompt.to_vec(), response: response.to_vec() }
-}
 
 fn log_probs_are_those_of_transformers<D: Tested>() {
     for case in CASES.into_iter().chain(ADAPTERS) {

@@ -1,7 +1,8 @@
 //! The settings of a new adapter.
 
 use super::Part;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::train_config::check;
 use serde::{Deserialize, Serialize};
 
 /// The projections of a decoder's layer, by the last part of their names.
@@ -73,8 +74,4 @@ pub(super) fn scale(alpha: f64, rank: usize, rslora: bool) -> f32 {
 /// Whether a module has that name, or ends with it as whole parts.
 pub(super) fn is_named(module: &str, name: &str) -> bool {
     module.strip_suffix(name).is_some_and(|before| before.is_empty() || before.ends_with('.'))
-}
-
-fn check(holds: bool, field: &str, expected: &str, got: impl std::fmt::Display) -> Result<()> {
-    if holds { Ok(()) } else { Err(Error::Invalid(format!("{field}: expected {expected}, got {got}"))) }
 }

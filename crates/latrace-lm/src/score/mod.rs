@@ -90,41 +90,22 @@ impl<'a, D: Device> Scorer<'a, D> {
     /// log p of each of the batch's targets, in nats.
     pub fn logp(&mut self, batch: &Batch) -> Vec<f32> {
         self.reserve(batch.tokens(), batch.longest());
-        let model = self.model;
-        self.memory.stream.embed(model, &batch.ids);
-        for (i, layer) in model.layout.layers.iter().enumerate() {
-            self.memory.attention(model, layer, batch);
-            let stream = &mut self.memory.stream;
-            // After the last attention, rows no longer affect each other: only those with a target are needed.
-            let mut rows = batch.tokens();
-            if model.is_last(i) {
-                stream.keep_rows(model, &batch.rows);
-                rows = batch.rows.len();
-            }
-            stream.output_and_mlp(model, model, layer, rows);
-        }
-        self.memory.head(model, &batch.targets)
+        let Self { model, memory } = self;
+        memory.pass(model, &batch.ids, &batch.rows, &batch.targets, |memory, layer| {
+            memory.attention(model, layer, batch);
+        })
     }
 
     /// As [`Scorer::logp`], the same bits, for rows of which some have a prompt in common.
     fn shared_logp(&mut self, pass: &SharedPass) -> Vec<f32> {
         // A short prompt may predict more first tokens than it has tokens.
         self.reserve(pass.ids.len().max(pass.rows.len()), pass.longest());
-        let model = self.model;
-        self.memory.reserve_cache(model, pass.count as usize);
-        self.memory.stream.embed(model, &pass.ids);
+        let Self { model, memory } = self;
+        memory.reserve_cache(model, pass.count as usize);
         let spans = [&pass.prompts[..], &pass.responses[..]].concat();
-        for (i, layer) in model.layout.layers.iter().enumerate() {
-            self.memory.shared_attention(model, layer, pass, &spans);
-            let stream = &mut self.memory.stream;
-            let mut rows = pass.ids.len();
-            if model.is_last(i) {
-                stream.keep_rows(model, &pass.rows);
-                rows = pass.rows.len();
-            }
-            stream.output_and_mlp(model, model, layer, rows);
-        }
-        self.memory.head(model, &pass.targets)
+        memory.pass(model, &pass.ids, &pass.rows, &pass.targets, |memory, layer| {
+            memory.shared_attention(model, layer, pass, &spans);
+        })
     }
 
     fn reserve(&mut self, tokens: usize, positions: usize) {
@@ -174,6 +155,29 @@ impl<D: Device> Memory<D> {
         // The device grows the logits to a chunk of rows: T×v values would be larger than all else together.
         let [logits, keys, values] = [(); 3].map(|()| model.device.zeros(0));
         Self { stream: Stream::planned(model, tokens, positions), lse, logits, cache: [keys, values] }
+    }
+
+    /// All layers over `ids`, and log p of the targets, which `rows` predict; `attention` leaves its output in `wide[0]`.
+    fn pass(
+        &mut self,
+        model: &Model<D>,
+        ids: &[u32],
+        rows: &[u32],
+        targets: &[u32],
+        mut attention: impl FnMut(&mut Self, &LayerLayout),
+    ) -> Vec<f32> {
+        self.stream.embed(model, ids);
+        for (i, layer) in model.layout.layers.iter().enumerate() {
+            attention(self, layer);
+            let mut count = ids.len();
+            // After the last attention, rows no longer affect each other: only those with a target are needed.
+            if model.is_last(i) {
+                self.stream.keep_rows(model, rows);
+                count = rows.len();
+            }
+            self.stream.output_and_mlp(model, model, layer, count);
+        }
+        self.head(model, targets)
     }
 
     fn reserve_cache(&mut self, model: &Model<D>, blocks: usize) {

@@ -5,7 +5,7 @@
 use latrace_kernels::{Cpu, Device, Reference};
 use latrace_lm::train_config::{Schedule, TrainConfig};
 use latrace_lm::trainer::Outcome;
-use latrace_lm::{Error, Model, RowSource, TrainPlan, TrainRow, Trainer, Weights};
+use latrace_lm::{Error, Model, RowSource, ScoreRow, TrainPlan, TrainRow, Trainer, Weights};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -184,6 +184,12 @@ pub fn gradients<D: Tested>(case: &str, config: TrainConfig, rows: Vec<TrainRow>
     let mut training = Training::<D>::new(case, config, rows);
     training.update().unwrap();
     training.gradients()
+}
+
+/// What is scored of a row that is trained on.
+pub fn score_row(row: &TrainRow) -> ScoreRow {
+    let (prompt, response) = row.tokens.split_at(row.prompt_len);
+    ScoreRow { prompt: prompt.to_vec(), response: response.to_vec() }
 }
 
 /// Norm of the difference over the norm of what is expected.
