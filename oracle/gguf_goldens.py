@@ -24,7 +24,7 @@ MODELS = CRATES / "latrace-lm/tests/golden/gguf"
 VOCABULARIES = CRATES / "latrace-engine/tests/golden/gguf"
 
 Q = gguf.GGMLQuantizationType
-PLAIN = [Q.F16, Q.BF16, Q.Q8_0, Q.Q4_0, Q.Q4_1]
+PLAIN = [Q.F16, Q.BF16, Q.Q8_0, Q.Q4_0, Q.Q4_1, Q.Q5_0, Q.Q5_1]
 # Where f16 numbers are in a block: the package quantises none of these, so that the other bytes are random.
 K_QUANTS = {Q.Q4_K: [0, 2], Q.Q5_K: [0, 2], Q.Q6_K: [208]}
 BLOCKS = 6
@@ -97,8 +97,8 @@ def tensors_of(architecture):
         if architecture == "qwen3" and part != "v":
             yield f"{b}attn_{part}_norm.weight", f"{p}self_attn.{part}_norm.weight", (HEAD,), Q.F32, 0
     yield f"{b}attn_output.weight", f"{p}self_attn.o_proj.weight", (D, HEADS * HEAD), Q.BF16, 0
-    yield f"{b}ffn_gate.weight", f"{p}mlp.gate_proj.weight", (INNER, D), Q.Q4_0, 0
-    yield f"{b}ffn_up.weight", f"{p}mlp.up_proj.weight", (INNER, D), Q.Q8_0, 0
+    yield f"{b}ffn_gate.weight", f"{p}mlp.gate_proj.weight", (INNER, D), Q.Q5_0, 0
+    yield f"{b}ffn_up.weight", f"{p}mlp.up_proj.weight", (INNER, D), Q.Q5_1, 0
     last = {"llama": Q.Q4_K, "qwen2": Q.Q5_K, "qwen3": Q.Q6_K}[architecture]
     yield f"{b}ffn_down.weight", f"{p}mlp.down_proj.weight", (D, INNER), last, 0
     yield "output_norm.weight", "model.norm.weight", (D,), Q.F32, 0

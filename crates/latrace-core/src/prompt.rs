@@ -4,7 +4,7 @@ use minijinja::value::Serde;
 use minijinja::{Environment, Error as TemplateError, UndefinedBehavior, context};
 use serde::Serialize;
 
-use crate::chat::describe;
+use crate::chat::{call_method, describe};
 use crate::error::{Error, Result};
 use crate::markers::Markers;
 
@@ -45,6 +45,7 @@ impl PromptTemplate {
         let mut environment = Environment::new();
         // A template that needs a hint must not render without one.
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        environment.set_unknown_method_callback(call_method);
         let compiled = environment.add_template_owned(NAME, source.to_owned());
         compiled.map_err(|error| Error::BadTemplate { reason: describe(&error) })?;
         Ok(PromptTemplate { environment })
@@ -102,6 +103,14 @@ mod tests {
                 assert_eq!(prompt.contains("Three."), name.contains("posterior"), "{name}");
             }
         }
+    }
+
+    #[test]
+    fn texts_have_the_methods_of_python() {
+        let template =
+            PromptTemplate::new("{{ formula.split('=')[0].strip() }} {{ formula | split('=') | last }}");
+        let filled = template.unwrap().fill(&serde_json::json!({"formula": " 7+2 =9"})).unwrap();
+        assert_eq!(filled, "7+2 9");
     }
 
     #[test]

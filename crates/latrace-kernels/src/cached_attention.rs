@@ -10,8 +10,9 @@
 
 use crate::AttentionShape;
 use crate::attention::{KEYS, Sight, normalise, online_softmax};
-use crate::gemm::{Ahead, Sum, Tile, tiles, with_panel};
+use crate::gemm::Sum;
 use crate::parallel::{Scratch, Shared, for_each, with_scratch};
+use crate::tile::{Ahead, Tile, tiles, with_panel};
 use std::cmp::Reverse;
 use std::ops::Range;
 

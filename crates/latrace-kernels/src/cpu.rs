@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use half::bf16;
 
 use crate::element::Element;
+use crate::packed::Panels;
 use crate::{
     AdamW, AttentionShape, CacheSpan, Choice, Device, Draw, PackedWeights, Rotation, Start, TokenLoss, Weight,
 };
@@ -17,8 +18,9 @@ use crate::{
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cpu;
 
-fn values<'a>(w: &PackedWeights<'a, Vec<f32>>) -> &'a [f32] {
-    &w.buffer[w.at..][..packed::packed_length(w.inputs, w.outputs)]
+fn panels<'a>(w: &PackedWeights<'a, Vec<f32>>) -> Panels<'a> {
+    let length = packed::packed_length(w.inputs, w.outputs, w.is_narrow);
+    Panels { values: &w.buffer[w.at..][..length], are_pairs: w.is_narrow }
 }
 
 /// The first `rows` rows of outputs of W, in a buffer that may be longer.
@@ -332,15 +334,16 @@ impl Device for Cpu {
         large_pages::zeros(length)
     }
 
-    fn packed_length(&self, inputs: usize, outputs: usize) -> usize {
-        packed::packed_length(inputs, outputs)
+    fn packed_length(&self, inputs: usize, outputs: usize, is_narrow: bool) -> usize {
+        packed::packed_length(inputs, outputs, is_narrow)
     }
 
     fn pack(&self, packed: &mut Vec<f32>, at: usize, w: Weight<'_, Self>, inputs: usize) {
-        each_width!(w, w => {
-            let length = packed::packed_length(inputs, w.len() / inputs);
-            packed::pack_weights(&mut packed[at..][..length], w, inputs);
-        });
+        let length = |count: usize, is_narrow| packed::packed_length(inputs, count / inputs, is_narrow);
+        match w {
+            Weight::Wide(w) => packed::pack_weights(&mut packed[at..][..length(w.len(), false)], w, inputs),
+            Weight::Narrow(w) => packed::pack_pairs(&mut packed[at..][..length(w.len(), true)], w, inputs),
+        }
     }
 
     fn packed_linear(
@@ -351,7 +354,7 @@ impl Device for Cpu {
         b: Option<&Vec<f32>>,
         rows: usize,
     ) {
-        packed::packed_linear(y, x, values(&w), rows, w.inputs, w.outputs, from_bias(b));
+        packed::packed_linear(y, x, panels(&w), rows, w.inputs, w.outputs, from_bias(b));
     }
 
     fn packed_linear_add(
@@ -362,7 +365,7 @@ impl Device for Cpu {
         b: Option<&Vec<f32>>,
         rows: usize,
     ) {
-        packed::packed_linear(y, x, values(&w), rows, w.inputs, w.outputs, Start::Accumulate);
+        packed::packed_linear(y, x, panels(&w), rows, w.inputs, w.outputs, Start::Accumulate);
         linear::add_bias(&mut y[..rows * w.outputs], b);
     }
 
@@ -457,9 +460,14 @@ mod tests {
             dx
         });
         both(|w| {
-            let mut packed = vec![9.0; Cpu.packed_length(INPUTS, OUTPUTS)];
-            Cpu.pack(&mut packed, 0, w, INPUTS);
-            packed
+            let is_narrow = matches!(w, Weight::Narrow(_));
+            let mut buffer = vec![9.0; Cpu.packed_length(INPUTS, OUTPUTS, is_narrow)];
+            Cpu.pack(&mut buffer, 0, w, INPUTS);
+            let w = || PackedWeights { buffer: &buffer, at: 0, inputs: INPUTS, outputs: OUTPUTS, is_narrow };
+            let mut y = vec![0.0; ROWS * OUTPUTS];
+            Cpu.packed_linear(&mut y, &x, w(), Some(&bias), ROWS);
+            Cpu.packed_linear_add(&mut y, &x, w(), Some(&bias), ROWS);
+            y
         });
         let ids = [3, 44, 0, 3];
         both(|w| {

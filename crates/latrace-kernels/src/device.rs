@@ -40,6 +40,8 @@ pub struct PackedWeights<'a, B> {
     pub inputs: usize,
     /// Rows of W.
     pub outputs: usize,
+    /// Whether W was held in bf16.
+    pub is_narrow: bool,
 }
 
 /// A weight as it is held: in f32, or in half of the memory as bf16. Products of both have the same bits where the values
@@ -281,10 +283,10 @@ pub trait Device: Send + Sync {
 
     /// `length` zeros for data that is streamed through repeatedly, such as packed weights.
     fn resident(&self, length: usize) -> Self::Buffer;
-    /// Values that [`Device::pack`] writes.
-    fn packed_length(&self, inputs: usize, outputs: usize) -> usize;
-    /// Puts W (outputs×inputs) into `packed` from `at` on, as this device likes it for products of any number
-    /// of rows; see [`Device::packed_linear`].
+    /// Values of a buffer that [`Device::pack`] writes of a weight that is held in f32, or else in bf16 (`is_narrow`).
+    fn packed_length(&self, inputs: usize, outputs: usize, is_narrow: bool) -> usize;
+    /// Puts W (outputs×inputs) into `packed` from `at` on, in the type in which it is held, as this device likes it for
+    /// products of any number of rows; see [`Device::packed_linear`].
     fn pack(&self, packed: &mut Self::Buffer, at: usize, w: Weight<'_, Self>, inputs: usize);
     /// y = x·Wᵀ (+ b) with packed W, the same bits as [`Device::linear`].
     fn packed_linear(

@@ -9,6 +9,7 @@ use std::ops::Range;
 use crate::element::Element;
 use crate::parallel::{Scratch, Shared, for_each, with_scratch};
 use crate::simd::{Level, level};
+use crate::tile::{self, Ahead, Tile, edge_tile};
 
 /// A matrix in memory: element (i, j) is `data[i * row_stride + j * column_stride]`.
 #[derive(Clone, Copy)]
@@ -85,17 +86,6 @@ pub trait MatrixProduct {
         b: Matrix<'_, B>,
         start: Start<'_>,
     );
-}
-
-/// The tiles of the instruction set in use, by their number of rows less one; as wide as its panels.
-pub(crate) fn tiles(sum: Sum) -> &'static [Tile] {
-    match level() {
-        #[cfg(target_arch = "x86_64")]
-        Level::Avx512 => AVX512_TILES.of(sum),
-        #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => AVX2_TILES.of(sum),
-        _ => PORTABLE_TILES.of(sum),
-    }
 }
 
 /// Our product, on all threads of the current pool.
@@ -196,10 +186,10 @@ fn run<B: Element>(
     }
     match level() {
         #[cfg(target_arch = "x86_64")]
-        Level::Avx512 => tiled::<12, 32, B>(c, ldc, m, n, k, a, b, start, parallel, AVX512_TILES.of(sum)),
+        Level::Avx512 => tiled::<12, 32, B>(c, ldc, m, n, k, a, b, start, parallel, tile::AVX512.of(sum)),
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => tiled::<6, 16, B>(c, ldc, m, n, k, a, b, start, parallel, AVX2_TILES.of(sum)),
-        _ => tiled::<4, 16, B>(c, ldc, m, n, k, a, b, start, parallel, PORTABLE_TILES.of(sum)),
+        Level::Avx2 => tiled::<6, 16, B>(c, ldc, m, n, k, a, b, start, parallel, tile::AVX2.of(sum)),
+        _ => tiled::<4, 16, B>(c, ldc, m, n, k, a, b, start, parallel, tile::PORTABLE.of(sum)),
     }
 }
 
@@ -212,80 +202,6 @@ pub(crate) fn fill_start(c: &mut [f32], i: usize, j: usize, ldc: usize, start: S
         Start::Matrix(x) => c.copy_from_slice(&x[i * ldc + j..][..c.len()]),
     }
 }
-
-/// Chooses the panel's width of the instruction set in use as a constant of `$body`.
-macro_rules! with_panel {
-    ($width:ident => $body:expr) => {
-        match $crate::simd::level() {
-            #[cfg(target_arch = "x86_64")]
-            $crate::simd::Level::Avx512 => {
-                const $width: usize = 32;
-                $body
-            }
-            _ => {
-                const $width: usize = 16;
-                $body
-            }
-        }
-    };
-}
-pub(crate) use with_panel;
-
-/// `tile(k, a, [row, step], b, b_row, c, ldc, zero, ahead)`: C (+)= A·B over k, starting from zero or from C,
-/// for a tile as wide as a panel of B; A's element (i, p) is `a[i * row + p * step]`, B's row p is at `b[p *
-/// b_row]`. Meanwhile, what is needed next is prefetched.
-pub(crate) type Tile =
-    unsafe fn(usize, *const f32, [usize; 2], *const f32, usize, *mut f32, usize, bool, Ahead);
-
-/// Memory to prefetch while multiplying, at any address: at each of the k steps the line at `at`, on AVX-512
-/// that at `at + second` too; then `at` advances by `step` values.
-#[derive(Clone, Copy)]
-pub(crate) struct Ahead {
-    at: *const f32,
-    second: usize,
-    step: usize,
-}
-
-/// Values of a cache line.
-pub(crate) const LINE: usize = 16;
-
-impl Ahead {
-    /// A panel: k rows, `step` values apart.
-    pub(crate) fn panel(at: *const f32, step: usize) -> Self {
-        Self { at, second: LINE, step }
-    }
-
-    /// k lines, one after another.
-    pub(crate) fn lines(at: *const f32) -> Self {
-        Self { at, second: 0, step: LINE }
-    }
-}
-
-/// The tiles of one instruction set for each [`Sum`], by their number of rows less one.
-struct Tiles<const MR: usize> {
-    chain: [Tile; MR],
-    blocks: [Tile; MR],
-}
-
-impl<const MR: usize> Tiles<MR> {
-    fn of(&self, sum: Sum) -> &[Tile; MR] {
-        match sum {
-            Sum::Chain => &self.chain,
-            Sum::Blocks => &self.blocks,
-        }
-    }
-}
-
-macro_rules! by_rows {
-    ($tile:ident, $($rows:literal)*) => {
-        Tiles { chain: [$($tile::<$rows, true> as Tile),*], blocks: [$($tile::<$rows, false> as Tile),*] }
-    };
-}
-#[cfg(target_arch = "x86_64")]
-static AVX512_TILES: Tiles<12> = by_rows!(avx512_tile, 1 2 3 4 5 6 7 8 9 10 11 12);
-#[cfg(target_arch = "x86_64")]
-static AVX2_TILES: Tiles<6> = by_rows!(avx2_tile, 1 2 3 4 5 6);
-static PORTABLE_TILES: Tiles<4> = by_rows!(portable_tile, 1 2 3 4);
 
 thread_local! {
     static PANEL_A: Scratch = const { Scratch::new(Vec::new()) };
@@ -436,23 +352,6 @@ fn block_product<const MR: usize, const NR: usize>(
     });
 }
 
-/// A tile that is wider than the rest of C: computed in a whole tile, into and out of which C's part is copied.
-pub(crate) fn edge_tile<const NR: usize>(
-    c: &mut [f32],
-    ldc: usize,
-    [rows, columns]: [usize; 2],
-    work: impl FnOnce(&mut [f32]),
-) {
-    let mut edge = [0.0_f32; 12 * 32];
-    for i in 0..rows {
-        edge[i * NR..][..columns].copy_from_slice(&c[i * ldc..][..columns]);
-    }
-    work(&mut edge[..rows * NR]);
-    for i in 0..rows {
-        c[i * ldc..][..columns].copy_from_slice(&edge[i * NR..][..columns]);
-    }
-}
-
 /// Copies a panel of `W` lanes × `depth`: `target[p * W + i] = source[origin + i * lane_stride + p *
 /// depth_stride]`, zeros beyond `lanes`.
 pub(crate) fn pack<const W: usize, T: Element>(
@@ -534,163 +433,6 @@ fn transpose_lanes<const W: usize, T: Element>(
     }
 }
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f")]
-unsafe fn avx512_tile<const MR: usize, const CHAIN: bool>(
-    k: usize,
-    a: *const f32,
-    [row, step]: [usize; 2],
-    mut b: *const f32,
-    b_row: usize,
-    c: *mut f32,
-    ldc: usize,
-    zero: bool,
-    mut ahead: Ahead,
-) {
-    use std::arch::x86_64::{
-        _MM_HINT_T0, _mm_prefetch, _mm512_add_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps,
-        _mm512_setzero_ps, _mm512_storeu_ps,
-    };
-    // SAFETY: the caller gives MR rows of k values at the strides, k rows of 32 at b_row, and a tile of MR
-    // rows of 32 at stride ldc.
-    unsafe {
-        // Every third row has a pointer; the two after it are within reach of an address.
-        let mut a = [a, a.wrapping_add(3 * row), a.wrapping_add(6 * row), a.wrapping_add(9 * row)];
-        for block in (0..k).step_by(if CHAIN { k } else { BLOCK }) {
-            let is_first = zero && block == 0;
-            let mut acc = [[_mm512_setzero_ps(); 2]; MR];
-            if CHAIN && !is_first {
-                for (i, row) in acc.iter_mut().enumerate() {
-                    *row = [_mm512_loadu_ps(c.add(i * ldc)), _mm512_loadu_ps(c.add(i * ldc + 16))];
-                }
-            }
-            for _ in 0..if CHAIN { k } else { BLOCK.min(k - block) } {
-                _mm_prefetch::<_MM_HINT_T0>(ahead.at.cast());
-                _mm_prefetch::<_MM_HINT_T0>(ahead.at.wrapping_add(ahead.second).cast());
-                ahead.at = ahead.at.wrapping_add(ahead.step);
-                let (b0, b1) = (_mm512_loadu_ps(b), _mm512_loadu_ps(b.add(16)));
-                for (i, c) in acc.iter_mut().enumerate() {
-                    let x = _mm512_set1_ps(*a[i / 3].add(i % 3 * row));
-                    *c = [_mm512_fmadd_ps(x, b0, c[0]), _mm512_fmadd_ps(x, b1, c[1])];
-                }
-                a = a.map(|a| a.wrapping_add(step));
-                b = b.wrapping_add(b_row);
-            }
-            for (i, row) in acc.iter().enumerate() {
-                let [mut low, mut high] = *row;
-                if !CHAIN && !is_first {
-                    low = _mm512_add_ps(_mm512_loadu_ps(c.add(i * ldc)), low);
-                    high = _mm512_add_ps(_mm512_loadu_ps(c.add(i * ldc + 16)), high);
-                }
-                _mm512_storeu_ps(c.add(i * ldc), low);
-                _mm512_storeu_ps(c.add(i * ldc + 16), high);
-            }
-        }
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-unsafe fn avx2_tile<const MR: usize, const CHAIN: bool>(
-    k: usize,
-    a: *const f32,
-    [row, step]: [usize; 2],
-    mut b: *const f32,
-    b_row: usize,
-    c: *mut f32,
-    ldc: usize,
-    zero: bool,
-    mut ahead: Ahead,
-) {
-    use std::arch::x86_64::{
-        _MM_HINT_T0, _mm_prefetch, _mm256_add_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps,
-        _mm256_setzero_ps, _mm256_storeu_ps,
-    };
-    // SAFETY: the caller gives MR rows of k values at the strides, k rows of 16 at b_row, and a tile of MR
-    // rows of 16 at stride ldc.
-    unsafe {
-        let mut a = [a, a.wrapping_add(3 * row)];
-        for block in (0..k).step_by(if CHAIN { k } else { BLOCK }) {
-            let is_first = zero && block == 0;
-            let mut acc = [[_mm256_setzero_ps(); 2]; MR];
-            if CHAIN && !is_first {
-                for (i, row) in acc.iter_mut().enumerate() {
-                    *row = [_mm256_loadu_ps(c.add(i * ldc)), _mm256_loadu_ps(c.add(i * ldc + 8))];
-                }
-            }
-            for _ in 0..if CHAIN { k } else { BLOCK.min(k - block) } {
-                _mm_prefetch::<_MM_HINT_T0>(ahead.at.cast());
-                ahead.at = ahead.at.wrapping_add(ahead.step);
-                let (b0, b1) = (_mm256_loadu_ps(b), _mm256_loadu_ps(b.add(8)));
-                for (i, c) in acc.iter_mut().enumerate() {
-                    let x = _mm256_set1_ps(*a[i / 3].add(i % 3 * row));
-                    *c = [_mm256_fmadd_ps(x, b0, c[0]), _mm256_fmadd_ps(x, b1, c[1])];
-                }
-                a = a.map(|a| a.wrapping_add(step));
-                b = b.wrapping_add(b_row);
-            }
-            for (i, row) in acc.iter().enumerate() {
-                let [mut low, mut high] = *row;
-                if !CHAIN && !is_first {
-                    low = _mm256_add_ps(_mm256_loadu_ps(c.add(i * ldc)), low);
-                    high = _mm256_add_ps(_mm256_loadu_ps(c.add(i * ldc + 8)), high);
-                }
-                _mm256_storeu_ps(c.add(i * ldc), low);
-                _mm256_storeu_ps(c.add(i * ldc + 8), high);
-            }
-        }
-    }
-}
-
-unsafe fn portable_tile<const MR: usize, const CHAIN: bool>(
-    k: usize,
-    a: *const f32,
-    [row, step]: [usize; 2],
-    b: *const f32,
-    b_row: usize,
-    c: *mut f32,
-    ldc: usize,
-    zero: bool,
-    _: Ahead,
-) {
-    const NR: usize = 16;
-    // SAFETY: the caller gives MR rows of k values at the strides, and k rows of 16 at b_row.
-    let (a, b) = unsafe {
-        (
-            std::slice::from_raw_parts(a, (MR - 1) * row + (k - 1) * step + 1),
-            std::slice::from_raw_parts(b, (k - 1) * b_row + NR),
-        )
-    };
-    // SAFETY: and a tile of MR rows of 16 at stride ldc, which nothing else touches.
-    let c = unsafe { std::slice::from_raw_parts_mut(c, (MR - 1) * ldc + NR) };
-    for block in (0..k).step_by(if CHAIN { k } else { BLOCK }) {
-        let is_first = zero && block == 0;
-        let mut acc = [[0.0_f32; NR]; MR];
-        if CHAIN && !is_first {
-            for (i, row) in acc.iter_mut().enumerate() {
-                row.copy_from_slice(&c[i * ldc..][..NR]);
-            }
-        }
-        for p in block..if CHAIN { k } else { k.min(block + BLOCK) } {
-            let y = &b[p * b_row..][..NR];
-            for i in 0..MR {
-                let x = a[i * row + p * step];
-                for j in 0..NR {
-                    acc[i][j] = x.mul_add(y[j], acc[i][j]);
-                }
-            }
-        }
-        for (i, row) in acc.iter().enumerate() {
-            let c = &mut c[i * ldc..][..NR];
-            if CHAIN || is_first {
-                c.copy_from_slice(row);
-            } else {
-                c.iter_mut().zip(row).for_each(|(c, sum)| *c += sum);
-            }
-        }
-    }
-}
-
 /// The definition, output by output.
 pub fn product_reference(
     sum: Sum,
@@ -764,7 +506,7 @@ mod tests {
             match tile {
                 #[cfg(target_arch = "x86_64")]
                 0 if std::arch::is_x86_feature_detected!("fma") && k > 0 => {
-                    tiled::<6, 16, f32>(&mut narrow, stride, m, n, k, a, b, start, true, AVX2_TILES.of(sum));
+                    tiled::<6, 16, f32>(&mut narrow, stride, m, n, k, a, b, start, true, tile::AVX2.of(sum));
                 }
                 _ if k > 0 => tiled::<4, 16, f32>(
                     &mut narrow,
@@ -776,7 +518,7 @@ mod tests {
                     b,
                     start,
                     true,
-                    PORTABLE_TILES.of(sum),
+                    tile::PORTABLE.of(sum),
                 ),
                 _ => continue,
             }

@@ -34,6 +34,7 @@ mod swiglu;
 mod team;
 #[cfg(test)]
 mod testing;
+mod tile;
 
 pub use adamw::{AdamW, adamw_reference};
 pub use attention::{AttentionShape, attention_backward_reference, attention_reference};

@@ -376,7 +376,7 @@ impl Device for Reference {
         self.zeros(length)
     }
 
-    fn packed_length(&self, inputs: usize, outputs: usize) -> usize {
+    fn packed_length(&self, inputs: usize, outputs: usize, _: bool) -> usize {
         inputs * outputs
     }
 

@@ -297,8 +297,8 @@ fn descriptions_of_tensors_are_checked() {
     check(tensor("t", &[1; 5], 0, 0), "expected 1 to 4 axes, got 5");
     check(tensor("t", &[4, 0], 0, 0), "expected an axis of 1 or more");
     check(
-        tensor("t", &[32], 6, 0),
-        "expected one of the types F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q4_K, Q5_K, Q6_K, got Q5_0",
+        tensor("t", &[32], 20, 0),
+        "expected one of the types F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K, Q6_K, got IQ4_NL",
     );
     check(tensor("t", &[32], 77, 0), "got type 77, which is unknown");
     check(tensor("t", &[33], 8, 0), "expected rows of a multiple of 32 values in Q8_0, got 33");

@@ -9,7 +9,7 @@ use super::json::python_float;
 type Result<T> = std::result::Result<T, TemplateError>;
 
 /// Methods that templates call on values: those of minijinja, and more of Python's texts.
-pub(super) fn call(state: &mut State, value: &Value, method: &str, args: &[Value]) -> Result<Value> {
+pub(crate) fn call(state: &mut State, value: &Value, method: &str, args: &[Value]) -> Result<Value> {
     match value.as_str().map(|text| of_text(text, method, args)).transpose()?.flatten() {
         Some(value) => Ok(value),
         None => minijinja_contrib::pycompat::unknown_method_callback(state, value, method, args),

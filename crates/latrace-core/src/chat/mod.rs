@@ -20,6 +20,7 @@ use serde_json::Map;
 
 use crate::date::Date;
 use crate::error::{Error, Result};
+pub(crate) use methods::call as call_method;
 
 /// One message of a conversation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,7 +85,7 @@ impl ChatTemplate {
         let mut environment = Environment::new();
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build().map_err(bad)?;
         environment.set_syntax(syntax);
-        environment.set_unknown_method_callback(methods::call);
+        environment.set_unknown_method_callback(call_method);
         environment.set_formatter(methods::print);
         environment.add_filter("e", methods::escape);
         environment.add_filter("escape", methods::escape);

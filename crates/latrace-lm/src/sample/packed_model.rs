@@ -2,7 +2,7 @@
 
 use crate::forward::Projections;
 use crate::model::{Model, Projection};
-use latrace_kernels::{Device, PackedWeights};
+use latrace_kernels::{Device, PackedWeights, Weight};
 
 /// A model with packed projections. The weights they were packed from are freed, except for the embedding.
 pub(crate) struct PackedModel<D: Device> {
@@ -18,6 +18,7 @@ struct Place {
     at: usize,
     inputs: usize,
     outputs: usize,
+    is_narrow: bool,
 }
 
 /// Gives each projection its place; also returns the packed values in all.
@@ -27,8 +28,9 @@ fn place_projections<D: Device>(model: &Model<D>) -> (Vec<Option<Place>>, usize)
     // In the order of their use: the prefetch beyond the end of one fetches the beginning of the next.
     for i in model.layout.projections() {
         let (inputs, outputs) = (parameters[i].shape[1], parameters[i].shape[0]);
-        places[i] = Some(Place { at: length, inputs, outputs });
-        length += model.device.packed_length(inputs, outputs);
+        let is_narrow = matches!(model.weight_at(i), Weight::Narrow(_));
+        places[i] = Some(Place { at: length, inputs, outputs, is_narrow });
+        length += model.device.packed_length(inputs, outputs, is_narrow);
     }
     (places, length)
 }
@@ -60,10 +62,10 @@ impl<D: Device> PackedModel<D> {
 
     fn weights(&self, parameter: usize) -> PackedWeights<'_, D::Buffer> {
         // `new` packs all projections of the layout.
-        let Some(Place { at, inputs, outputs }) = self.places[parameter] else {
+        let Some(Place { at, inputs, outputs, is_narrow }) = self.places[parameter] else {
             unreachable!("parameter {parameter} is packed")
         };
-        PackedWeights { buffer: &self.packed, at, inputs, outputs }
+        PackedWeights { buffer: &self.packed, at, inputs, outputs, is_narrow }
     }
 }
 

@@ -18,8 +18,8 @@ use super::output::check_unused;
 #[command(after_help = "\
 A GGUF file becomes a Hugging Face folder, and a folder a GGUF file that llama.cpp loads: weights, configuration,
 tokenizer and chat template. Models of the families Llama, Qwen2 and Qwen3; files in F32, F16, BF16, Q8_0, Q4_0, Q4_1,
-Q4_K, Q5_K and Q6_K. A folder becomes another one with weights of another type; an adapter (LoRA, in PEFT's layout) is
-merged with its base.
+Q5_0, Q5_1, Q4_K, Q5_K and Q6_K. A folder becomes another one with weights of another type; an adapter (LoRA, in
+PEFT's layout) is merged with its base.
 
 Examples:
   latrace convert SmolLM2-135M-Instruct.Q4_1.gguf models/smollm2 --dtype bf16

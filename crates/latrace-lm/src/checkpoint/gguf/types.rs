@@ -18,6 +18,10 @@ pub enum GgufType {
     Q4_0,
     /// 4 bits, blocks of 32 with a scale and a minimum.
     Q4_1,
+    /// 5 bits, blocks of 32 with a scale.
+    Q5_0,
+    /// 5 bits, blocks of 32 with a scale and a minimum.
+    Q5_1,
     /// 4 bits, blocks of 256 with eight scales and minima of 6 bits.
     Q4K,
     /// 5 bits, otherwise as `Q4K`.
@@ -28,13 +32,15 @@ pub enum GgufType {
 
 impl GgufType {
     /// Every supported type.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::F32,
         Self::F16,
         Self::BF16,
         Self::Q8_0,
         Self::Q4_0,
         Self::Q4_1,
+        Self::Q5_0,
+        Self::Q5_1,
         Self::Q4K,
         Self::Q5K,
         Self::Q6K,
@@ -49,6 +55,8 @@ impl GgufType {
             Self::Q8_0 => ("Q8_0", 8, blocks::VALUES, blocks::Q8_0_BYTES),
             Self::Q4_0 => ("Q4_0", 2, blocks::VALUES, blocks::Q4_0_BYTES),
             Self::Q4_1 => ("Q4_1", 3, blocks::VALUES, blocks::Q4_1_BYTES),
+            Self::Q5_0 => ("Q5_0", 6, blocks::VALUES, blocks::Q5_0_BYTES),
+            Self::Q5_1 => ("Q5_1", 7, blocks::VALUES, blocks::Q5_1_BYTES),
             Self::Q4K => ("Q4_K", 12, k_quants::VALUES, k_quants::Q4K_BYTES),
             Self::Q5K => ("Q5_K", 13, k_quants::VALUES, k_quants::Q5K_BYTES),
             Self::Q6K => ("Q6_K", 14, k_quants::VALUES, k_quants::Q6K_BYTES),
@@ -95,6 +103,8 @@ impl GgufType {
             Self::Q8_0 => each(bytes, values, blocks::q8_0),
             Self::Q4_0 => each(bytes, values, blocks::q4_0),
             Self::Q4_1 => each(bytes, values, blocks::q4_1),
+            Self::Q5_0 => each(bytes, values, blocks::q5_0),
+            Self::Q5_1 => each(bytes, values, blocks::q5_1),
             Self::Q4K => each(bytes, values, k_quants::q4k),
             Self::Q5K => each(bytes, values, k_quants::q5k),
             Self::Q6K => each(bytes, values, k_quants::q6k),
@@ -124,9 +134,7 @@ pub(super) fn unsupported(number: u32) -> String {
 }
 
 /// Types of ggml that are not read.
-const UNSUPPORTED: [(u32, &str); 25] = [
-    (6, "Q5_0"),
-    (7, "Q5_1"),
+const UNSUPPORTED: [(u32, &str); 23] = [
     (9, "Q8_1"),
     (10, "Q2_K"),
     (11, "Q3_K"),
