@@ -2,16 +2,22 @@
 //! product`.
 //!
 //! Prints GFLOP/s (best of the turns) for the shapes of a training step: forward (x·Wᵀ), input gradient
-//! (dy·W), weight gradient (dyᵀ·x).
+//! (dy·W), weight gradient (dyᵀ·x). Where the processor has a unit for bf16, also of products rounded to it.
 
-use latrace_kernels::{Matrix, MatrixProduct, Start, Sum, Tiled};
+use latrace_kernels::{Matrix, MatrixProduct, Rounded, Start, Sum, Tiled, unit};
 use std::time::Instant;
 
 const TURNS: usize = 7;
 
 fn main() {
-    println!("{:>6} {:>6} {:>6}  {:8} {:>8} {:>8} {:>6}", "m", "n", "k", "kind", "ours", "gemm", "ratio");
-    for (inputs, outputs) in [(256, 256), (256, 768), (768, 256), (512, 1536), (1536, 512), (1024, 3072)] {
+    println!("unit for bf16: {:?}", unit());
+    println!(
+        "{:>6} {:>6} {:>6}  {:8} {:>8} {:>8} {:>6} {:>8}",
+        "m", "n", "k", "kind", "ours", "gemm", "ratio", "bf16"
+    );
+    for (inputs, outputs) in
+        [(256, 256), (256, 768), (768, 256), (576, 192), (512, 1536), (1536, 512), (1024, 3072), (576, 16384)]
+    {
         let tokens = 3072;
         compare("forward", tokens, outputs, inputs, (inputs, 1), (1, inputs));
         compare("input", tokens, inputs, outputs, (outputs, 1), (inputs, 1));
@@ -26,7 +32,7 @@ fn compare(kind: &str, m: usize, n: usize, k: usize, a_strides: (usize, usize), 
     // As in training: gradients of weights are sums over the rows of a batch.
     let sum = if kind == "weight" { Sum::Chain } else { Sum::Blocks };
     let matrix = |data, (row_stride, column_stride)| Matrix { data, row_stride, column_stride };
-    let (mut ours, mut library) = (f64::INFINITY, f64::INFINITY);
+    let (mut ours, mut library, mut rounded) = (f64::INFINITY, f64::INFINITY, f64::INFINITY);
     for _ in 0..TURNS {
         let start = Instant::now();
         Tiled(sum).product(&mut c, n, m, n, k, matrix(&a, a_strides), matrix(&b, b_strides), Start::Zero);
@@ -59,7 +65,12 @@ fn compare(kind: &str, m: usize, n: usize, k: usize, a_strides: (usize, usize), 
             );
         }
         library = library.min(start.elapsed().as_secs_f64());
+        let Some(unit) = unit() else { continue };
+        let start = Instant::now();
+        Rounded(unit).product(&mut c, n, m, n, k, matrix(&a, a_strides), matrix(&b, b_strides), Start::Zero);
+        rounded = rounded.min(start.elapsed().as_secs_f64());
     }
     let rate = |seconds: f64| 2e-9 * (m * n * k) as f64 / seconds;
-    println!("{m:6} {n:6} {k:6}  {kind:8} {:8.0} {:8.0} {:6.2}", rate(ours), rate(library), library / ours);
+    let [ours, library, rounded] = [ours, library, rounded].map(rate);
+    println!("{m:6} {n:6} {k:6}  {kind:8} {ours:8.0} {library:8.0} {:6.2} {rounded:8.0}", ours / library);
 }

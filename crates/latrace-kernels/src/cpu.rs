@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 
-use half::bf16;
-
+use crate::bf16::{self, Unit, unit};
+use crate::compute::Compute;
 use crate::element::Element;
+use crate::gemm::Sum;
 use crate::packed::Panels;
 use crate::{
     AdamW, AttentionShape, CacheSpan, Choice, Device, Draw, PackedWeights, Rotation, Start, TokenLoss, Weight,
@@ -16,11 +17,36 @@ use crate::{
 
 /// The CPU.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Cpu;
+pub struct Cpu {
+    /// The type in which products with weights are computed.
+    pub compute: Compute,
+}
 
-fn panels<'a>(w: &PackedWeights<'a, Vec<f32>>) -> Panels<'a> {
-    let length = packed::packed_length(w.inputs, w.outputs, w.is_narrow);
-    Panels { values: &w.buffer[w.at..][..length], are_pairs: w.is_narrow }
+impl Cpu {
+    /// In the layout of [`bf16`], if products are computed by a unit for bf16.
+    fn unit(self) -> Option<Unit> {
+        unit().filter(|_| self.compute == Compute::Bf16)
+    }
+
+    /// y = start + x·Wᵀ with packed W.
+    fn packed_product(
+        self,
+        y: &mut [f32],
+        x: &[f32],
+        w: &PackedWeights<'_, Vec<f32>>,
+        rows: usize,
+        start: Start<'_>,
+    ) {
+        let PackedWeights { buffer, at, inputs, outputs, is_narrow } = *w;
+        let values = &buffer[at..][..self.packed_length(inputs, outputs, is_narrow)];
+        match self.unit() {
+            Some(unit) => bf16::packed_linear(unit, y, x, values, [rows, outputs, inputs], start),
+            None => {
+                let panels = Panels { values, are_pairs: is_narrow };
+                packed::packed_linear(y, x, panels, rows, inputs, outputs, start);
+            }
+        }
+    }
 }
 
 /// The first `rows` rows of outputs of W, in a buffer that may be longer.
@@ -51,7 +77,16 @@ fn from_bias(b: Option<&Vec<f32>>) -> Start<'_> {
 
 impl Device for Cpu {
     type Buffer = Vec<f32>;
-    type Narrow = Vec<bf16>;
+    type Narrow = Vec<half::bf16>;
+
+    fn arithmetic(&self) -> u64 {
+        match self.unit() {
+            // Without a unit, only weights that are sampled from or scored with are in bf16.
+            None => 0,
+            Some(Unit::Amx) => 1,
+            Some(Unit::Dot) => 2,
+        }
+    }
 
     fn zeros(&self, length: usize) -> Vec<f32> {
         vec![0.0; length]
@@ -61,15 +96,19 @@ impl Device for Cpu {
         values
     }
 
-    fn upload_narrow(&self, values: Vec<bf16>) -> Vec<bf16> {
+    fn upload_narrow(&self, values: Vec<half::bf16>) -> Vec<half::bf16> {
         values
     }
 
-    fn widen(&self, narrow: &Vec<bf16>) -> Vec<f32> {
+    fn narrow(&self, buffer: &Vec<f32>) -> Vec<half::bf16> {
+        buffer.iter().map(|value| half::bf16::from_f32(*value)).collect()
+    }
+
+    fn widen(&self, narrow: &Vec<half::bf16>) -> Vec<f32> {
         narrow.iter().map(|value| value.wide()).collect()
     }
 
-    fn narrow_length(&self, narrow: &Vec<bf16>) -> usize {
+    fn narrow_length(&self, narrow: &Vec<half::bf16>) -> usize {
         narrow.len()
     }
 
@@ -155,7 +194,7 @@ impl Device for Cpu {
         rows: usize,
         inputs: usize,
     ) {
-        each_width!(w, w => linear::linear(of_rows(y, rows, w, inputs), x, w, rows, inputs, from_bias(b)));
+        each_width!(w, w => linear::linear(self.compute.product(Sum::Blocks), of_rows(y, rows, w, inputs), x, w, rows, inputs, from_bias(b)));
     }
 
     fn linear_add(
@@ -169,7 +208,7 @@ impl Device for Cpu {
     ) {
         each_width!(w, w => {
             let y = of_rows(y, rows, w, inputs);
-            linear::linear(y, x, w, rows, inputs, Start::Accumulate);
+            linear::linear(self.compute.product(Sum::Blocks), y, x, w, rows, inputs, Start::Accumulate);
             linear::add_bias(y, b);
         });
     }
@@ -186,7 +225,7 @@ impl Device for Cpu {
     ) {
         each_width!(w, w => {
             let y = of_rows(y, rows, w, inputs);
-            linear::linear(y, x, w, rows, inputs, Start::Matrix(residual));
+            linear::linear(self.compute.product(Sum::Blocks), y, x, w, rows, inputs, Start::Matrix(residual));
             linear::add_bias(y, b);
         });
     }
@@ -199,7 +238,7 @@ impl Device for Cpu {
         rows: usize,
         inputs: usize,
     ) {
-        each_width!(w, w => linear::linear_input_gradient(dx, dy, w, rows, inputs, Start::Zero));
+        each_width!(w, w => linear::linear_input_gradient(self.compute.product(Sum::Blocks), dx, dy, w, rows, inputs, Start::Zero));
     }
 
     fn linear_input_gradient_add(
@@ -210,7 +249,7 @@ impl Device for Cpu {
         rows: usize,
         inputs: usize,
     ) {
-        each_width!(w, w => linear::linear_input_gradient(dx, dy, w, rows, inputs, Start::Accumulate));
+        each_width!(w, w => linear::linear_input_gradient(self.compute.product(Sum::Blocks), dx, dy, w, rows, inputs, Start::Accumulate));
     }
 
     fn linear_parameter_gradient(
@@ -223,7 +262,7 @@ impl Device for Cpu {
         inputs: usize,
     ) {
         if let Some(dw) = dw {
-            linear::linear_weight_gradient(dw, dy, x, rows, inputs);
+            linear::linear_weight_gradient(self.compute.product(Sum::Chain), dw, dy, x, rows, inputs);
         }
         if let Some(db) = db {
             let length = rows * db.len();
@@ -311,7 +350,7 @@ impl Device for Cpu {
         d: usize,
         logits: &mut Vec<f32>,
     ) {
-        each_width!(w, w => head::head_logp(logp, hidden, w, targets, d, logits));
+        each_width!(w, w => head::head_logp(self.compute, logp, hidden, w, targets, d, logits));
     }
 
     fn head_backward(
@@ -327,7 +366,7 @@ impl Device for Cpu {
         logits: &mut Vec<f32>,
     ) {
         let dw = dw.map(Vec::as_mut_slice);
-        each_width!(w, w => head::head_backward(logp, dhidden, dw, hidden, w, targets, loss, d, logits));
+        each_width!(w, w => head::head_backward(self.compute, logp, dhidden, dw, hidden, w, targets, loss, d, logits));
     }
 
     fn resident(&self, length: usize) -> Vec<f32> {
@@ -335,14 +374,22 @@ impl Device for Cpu {
     }
 
     fn packed_length(&self, inputs: usize, outputs: usize, is_narrow: bool) -> usize {
-        packed::packed_length(inputs, outputs, is_narrow)
+        match self.unit() {
+            Some(_) => bf16::packed_length(inputs, outputs),
+            None => packed::packed_length(inputs, outputs, is_narrow),
+        }
     }
 
     fn pack(&self, packed: &mut Vec<f32>, at: usize, w: Weight<'_, Self>, inputs: usize) {
-        let length = |count: usize, is_narrow| packed::packed_length(inputs, count / inputs, is_narrow);
-        match w {
-            Weight::Wide(w) => packed::pack_weights(&mut packed[at..][..length(w.len(), false)], w, inputs),
-            Weight::Narrow(w) => packed::pack_pairs(&mut packed[at..][..length(w.len(), true)], w, inputs),
+        let (count, is_narrow) = match w {
+            Weight::Wide(w) => (w.len(), false),
+            Weight::Narrow(w) => (w.len(), true),
+        };
+        let packed = &mut packed[at..][..self.packed_length(inputs, count / inputs, is_narrow)];
+        match (w, self.unit()) {
+            (w, Some(_)) => each_width!(w, w => bf16::pack_weights(packed, w, inputs)),
+            (Weight::Wide(w), None) => packed::pack_weights(packed, w, inputs),
+            (Weight::Narrow(w), None) => packed::pack_pairs(packed, w, inputs),
         }
     }
 
@@ -354,7 +401,7 @@ impl Device for Cpu {
         b: Option<&Vec<f32>>,
         rows: usize,
     ) {
-        packed::packed_linear(y, x, panels(&w), rows, w.inputs, w.outputs, from_bias(b));
+        self.packed_product(y, x, &w, rows, from_bias(b));
     }
 
     fn packed_linear_add(
@@ -365,7 +412,7 @@ impl Device for Cpu {
         b: Option<&Vec<f32>>,
         rows: usize,
     ) {
-        packed::packed_linear(y, x, panels(&w), rows, w.inputs, w.outputs, Start::Accumulate);
+        self.packed_product(y, x, &w, rows, Start::Accumulate);
         linear::add_bias(&mut y[..rows * w.outputs], b);
     }
 
@@ -433,46 +480,56 @@ mod tests {
 
     /// What an operation gives with a weight that is held in bf16, and with the same values in f32.
     fn both(operation: impl Fn(Weight<'_, Cpu>) -> Vec<f32>) {
-        let narrow: Vec<bf16> = values(OUTPUTS * INPUTS, 1).into_iter().map(bf16::from_f32).collect();
-        let wide = Cpu.widen(&narrow);
+        let narrow: Vec<half::bf16> =
+            values(OUTPUTS * INPUTS, 1).into_iter().map(half::bf16::from_f32).collect();
+        let wide = Cpu::default().widen(&narrow);
         assert_eq!(operation(Weight::Narrow(&narrow)), operation(Weight::Wide(&wide)));
     }
 
     #[test]
     fn weights_in_bf16_give_the_bits_of_the_same_values_in_f32() {
+        [Compute::F32, Compute::Bf16].into_iter().for_each(|compute| check_weights(Cpu { compute }));
+    }
+
+    fn check_weights(cpu: Cpu) {
         let (x, dy, bias) = (values(ROWS * INPUTS, 2), values(ROWS * OUTPUTS, 3), values(OUTPUTS, 4));
         let residual = values(ROWS * OUTPUTS, 5);
         both(|w| {
             let mut y = residual.clone();
-            Cpu.linear(&mut y, &x, w, Some(&bias), ROWS, INPUTS);
-            Cpu.linear_add(&mut y, &x, w, None, ROWS, INPUTS);
+            cpu.linear(&mut y, &x, w, Some(&bias), ROWS, INPUTS);
+            cpu.linear_add(&mut y, &x, w, None, ROWS, INPUTS);
             y
         });
         both(|w| {
             let mut y = vec![0.0; ROWS * OUTPUTS];
-            Cpu.linear_residual(&mut y, &residual, &x, w, Some(&bias), ROWS, INPUTS);
+            cpu.linear_residual(&mut y, &residual, &x, w, Some(&bias), ROWS, INPUTS);
             y
         });
         both(|w| {
             let mut dx = vec![0.0; ROWS * INPUTS];
-            Cpu.linear_input_gradient(&mut dx, &dy, w, ROWS, INPUTS);
-            Cpu.linear_input_gradient_add(&mut dx, &dy, w, ROWS, INPUTS);
+            cpu.linear_input_gradient(&mut dx, &dy, w, ROWS, INPUTS);
+            cpu.linear_input_gradient_add(&mut dx, &dy, w, ROWS, INPUTS);
             dx
         });
         both(|w| {
             let is_narrow = matches!(w, Weight::Narrow(_));
-            let mut buffer = vec![9.0; Cpu.packed_length(INPUTS, OUTPUTS, is_narrow)];
-            Cpu.pack(&mut buffer, 0, w, INPUTS);
+            let mut buffer = vec![9.0; cpu.packed_length(INPUTS, OUTPUTS, is_narrow)];
+            cpu.pack(&mut buffer, 0, w, INPUTS);
+            let values = w;
             let w = || PackedWeights { buffer: &buffer, at: 0, inputs: INPUTS, outputs: OUTPUTS, is_narrow };
             let mut y = vec![0.0; ROWS * OUTPUTS];
-            Cpu.packed_linear(&mut y, &x, w(), Some(&bias), ROWS);
-            Cpu.packed_linear_add(&mut y, &x, w(), Some(&bias), ROWS);
+            cpu.packed_linear(&mut y, &x, w(), Some(&bias), ROWS);
+            cpu.packed_linear_add(&mut y, &x, w(), Some(&bias), ROWS);
+            let mut plain = vec![0.0; ROWS * OUTPUTS];
+            cpu.linear(&mut plain, &x, values, Some(&bias), ROWS, INPUTS);
+            cpu.linear_add(&mut plain, &x, values, Some(&bias), ROWS, INPUTS);
+            assert_eq!(y, plain);
             y
         });
         let ids = [3, 44, 0, 3];
         both(|w| {
             let mut y = vec![0.0; ids.len() * INPUTS];
-            Cpu.embed(&mut y, &ids, w, INPUTS);
+            cpu.embed(&mut y, &ids, w, INPUTS);
             y
         });
         let weights = [1.0; 4];
@@ -480,9 +537,9 @@ mod tests {
             let (mut logp, mut again) = (vec![0.0; 4], vec![0.0; 4]);
             let (mut dhidden, mut dw, mut logits) =
                 (vec![0.0; 4 * INPUTS], vec![0.0; OUTPUTS * INPUTS], Vec::new());
-            Cpu.head_logp(&mut logp, &x, w, &ids, INPUTS, &mut logits);
+            cpu.head_logp(&mut logp, &x, w, &ids, INPUTS, &mut logits);
             let loss = TokenLoss::NegativeLogLikelihood { weights: &weights };
-            Cpu.head_backward(
+            cpu.head_backward(
                 &mut again,
                 &mut dhidden,
                 Some(&mut dw),

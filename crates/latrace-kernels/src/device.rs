@@ -74,12 +74,19 @@ pub trait Device: Send + Sync {
     /// bf16 memory of the device, for weights that do not change.
     type Narrow: Send + Sync;
 
+    /// Which arithmetic products are computed by: results of another one have other bits. 0: f32.
+    fn arithmetic(&self) -> u64 {
+        0
+    }
+
     /// `length` zeros.
     fn zeros(&self, length: usize) -> Self::Buffer;
     /// Takes host memory over.
     fn upload(&self, values: Vec<f32>) -> Self::Buffer;
     /// Takes host memory over.
     fn upload_narrow(&self, values: Vec<bf16>) -> Self::Narrow;
+    /// The nearest values of bf16, ties to even.
+    fn narrow(&self, buffer: &Self::Buffer) -> Self::Narrow;
     /// The values in f32.
     fn widen(&self, narrow: &Self::Narrow) -> Self::Buffer;
     /// Values of a narrow buffer.

@@ -3,7 +3,9 @@
 use half::bf16;
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{
-    __m128, __m128i, _mm_castsi128_ps, _mm_loadl_epi64, _mm_loadu_ps, _mm_setzero_si128, _mm_unpacklo_epi16,
+    __m128, __m128i, __m512i, _mm_castsi128_ps, _mm_loadl_epi64, _mm_loadu_ps, _mm_setzero_si128,
+    _mm_unpacklo_epi16, _mm256_maskz_loadu_epi16, _mm512_castsi256_si512, _mm512_cvtne2ps_pbh,
+    _mm512_inserti64x4, _mm512_maskz_loadu_ps,
 };
 
 /// A value that a matrix product reads.
@@ -17,6 +19,32 @@ pub trait Element: Copy + Send + Sync + 'static {
     /// `from` points to four values.
     #[cfg(target_arch = "x86_64")]
     unsafe fn load(from: *const Self) -> __m128;
+
+    /// `count` values, at most 32, as bf16, the nearest, ties to even; then zeros.
+    ///
+    /// # Safety
+    /// `from` points to `count` values; the processor has AVX-512 with BW, VL and BF16.
+    #[cfg(target_arch = "x86_64")]
+    unsafe fn narrow_row(from: *const Self, count: usize) -> __m512i {
+        // SAFETY: by the caller; where no value is read, the address does not matter.
+        unsafe {
+            Self::narrow_halves([from, from.wrapping_add(16)], [count.min(16), count.saturating_sub(16)])
+        }
+    }
+
+    /// As [`Element::narrow_row`], each half from its own place, at most 16 values each.
+    ///
+    /// # Safety
+    /// As for [`Element::narrow_row`], of both.
+    #[cfg(target_arch = "x86_64")]
+    unsafe fn narrow_halves(from: [*const Self; 2], counts: [usize; 2]) -> __m512i;
+}
+
+/// The lowest `count` bits.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn mask(count: usize) -> u16 {
+    ((1_u32 << count) - 1) as u16
 }
 
 impl Element for f32 {
@@ -30,6 +58,16 @@ impl Element for f32 {
     unsafe fn load(from: *const Self) -> __m128 {
         // SAFETY: SSE is part of the target; the caller gives four values.
         unsafe { _mm_loadu_ps(from) }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    unsafe fn narrow_halves(from: [*const Self; 2], counts: [usize; 2]) -> __m512i {
+        // SAFETY: by the caller; vectors of bits are the same whatever their elements are called.
+        unsafe {
+            let [low, high] = [0, 1].map(|half| _mm512_maskz_loadu_ps(mask(counts[half]), from[half]));
+            std::mem::transmute(_mm512_cvtne2ps_pbh(high, low))
+        }
     }
 }
 
@@ -47,6 +85,17 @@ impl Element for bf16 {
         unsafe {
             let halves = _mm_loadl_epi64(from.cast::<__m128i>());
             _mm_castsi128_ps(_mm_unpacklo_epi16(_mm_setzero_si128(), halves))
+        }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    unsafe fn narrow_halves(from: [*const Self; 2], counts: [usize; 2]) -> __m512i {
+        // SAFETY: by the caller.
+        unsafe {
+            let [low, high] =
+                [0, 1].map(|half| _mm256_maskz_loadu_epi16(mask(counts[half]), from[half].cast::<i16>()));
+            _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high)
         }
     }
 }

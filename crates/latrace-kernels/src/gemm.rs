@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use crate::element::Element;
 use crate::parallel::{Scratch, Shared, for_each, with_scratch};
-use crate::simd::{Level, level};
+use crate::simd::{Level, vectors};
 use crate::tile::{self, Ahead, Tile, edge_tile};
 
 /// A matrix in memory: element (i, j) is `data[i * row_stride + j * column_stride]`.
@@ -31,6 +31,11 @@ impl<'a, T> Matrix<'a, T> {
     /// The transpose of a row-major matrix with `columns` columns.
     pub fn transposed(data: &'a [T], columns: usize) -> Self {
         Self { data, row_stride: 1, column_stride: columns }
+    }
+
+    /// What begins at that row and column.
+    pub(crate) fn from(self, row: usize, column: usize) -> Self {
+        Self { data: &self.data[row * self.row_stride + column * self.column_stride..], ..self }
     }
 
     /// Values that `rows` rows of `columns` columns reach over.
@@ -184,7 +189,7 @@ fn run<B: Element>(
         (0..m).for_each(|i| fill_start(&mut c[i * ldc..][..n], i, 0, ldc, start));
         return;
     }
-    match level() {
+    match vectors() {
         #[cfg(target_arch = "x86_64")]
         Level::Avx512 => tiled::<12, 32, B>(c, ldc, m, n, k, a, b, start, parallel, tile::AVX512.of(sum)),
         #[cfg(target_arch = "x86_64")]

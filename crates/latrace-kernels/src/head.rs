@@ -1,9 +1,10 @@
 //! The fused head: hidden states × vocabulary → the log-prob of each row's target, and the loss's gradient,
 //! with never more than a chunk of logits in memory.
 
+use crate::compute::Compute;
 use crate::device::TokenLoss;
 use crate::element::Element;
-use crate::gemm::{Matrix, MatrixProduct, Start, Sum, Tiled};
+use crate::gemm::{Matrix, MatrixProduct, Start, Sum};
 use crate::log_sum_exp::log_sum_exp;
 use crate::parallel::{Shared, for_each};
 use crate::simd::{dispatched, exp, exp_sum, max};
@@ -23,6 +24,7 @@ pub(crate) fn chunk_rows(vocabulary: usize) -> usize {
 /// `logp`, `targets`: rows; `hidden`: rows×d; `w`: vocabulary×d; `logits`: scratch of chunk_rows ×
 /// vocabulary.
 pub(crate) fn head_logp<T: Element>(
+    compute: Compute,
     logp: &mut [f32],
     hidden: &[f32],
     w: &[T],
@@ -30,7 +32,7 @@ pub(crate) fn head_logp<T: Element>(
     d: usize,
     logits: &mut Vec<f32>,
 ) {
-    for_each_chunk(logp, hidden, w, targets, d, logits, |_, _, _| {});
+    for_each_chunk(compute, logp, hidden, w, targets, d, logits, |_, _, _| {});
 }
 
 /// Log-probs, and the gradient of `loss` with respect to `hidden` (written) and, unless it is frozen, `w` (added).
@@ -38,6 +40,7 @@ pub(crate) fn head_logp<T: Element>(
 /// # Shapes
 /// As [`head_logp`]; `dhidden` as `hidden`, `dw` as `w`.
 pub(crate) fn head_backward<T: Element>(
+    compute: Compute,
     logp: &mut [f32],
     dhidden: &mut [f32],
     mut dw: Option<&mut [f32]>,
@@ -49,13 +52,13 @@ pub(crate) fn head_backward<T: Element>(
     logits: &mut Vec<f32>,
 ) {
     let vocabulary = w.len() / d;
-    for_each_chunk(logp, hidden, w, targets, d, logits, |first, logp, logits| {
+    for_each_chunk(compute, logp, hidden, w, targets, d, logits, |first, logp, logits| {
         let rows = logp.len();
         for_each_row(logits, vocabulary, |row, logits| {
             logit_gradient(logits, targets[first + row] as usize, loss.derivative(first + row, logp[row]));
         });
         let (hidden, dhidden) = (&hidden[first * d..][..rows * d], &mut dhidden[first * d..][..rows * d]);
-        Tiled(Sum::Blocks).product(
+        compute.product(Sum::Blocks).product(
             dhidden,
             d,
             rows,
@@ -66,7 +69,7 @@ pub(crate) fn head_backward<T: Element>(
             Start::Zero,
         );
         let Some(dw) = dw.as_deref_mut() else { return };
-        Tiled(Sum::Chain).product(
+        compute.product(Sum::Chain).product(
             dw,
             d,
             vocabulary,
@@ -81,6 +84,7 @@ pub(crate) fn head_backward<T: Element>(
 
 /// Calls `body(first row, log-probs, logits less their log-sum)` chunk by chunk.
 fn for_each_chunk<T: Element>(
+    compute: Compute,
     logp: &mut [f32],
     hidden: &[f32],
     w: &[T],
@@ -98,7 +102,7 @@ fn for_each_chunk<T: Element>(
             logits.resize(rows * vocabulary, 0.0);
         }
         let logits = &mut logits[..rows * vocabulary];
-        Tiled(Sum::Blocks).product(
+        compute.product(Sum::Blocks).product(
             logits,
             vocabulary,
             rows,
@@ -227,8 +231,9 @@ mod tests {
         let weights = values(rows, 3);
         let (mut logp, mut again) = (vec![0.0; rows], vec![0.0; rows]);
         let (mut dhidden, mut dw, mut logits) = (vec![9.0; rows * d], vec![0.0; vocabulary * d], Vec::new());
-        head_logp(&mut logp, &hidden, &w, &targets, d, &mut logits);
+        head_logp(Compute::F32, &mut logp, &hidden, &w, &targets, d, &mut logits);
         head_backward(
+            Compute::F32,
             &mut again,
             &mut dhidden,
             Some(&mut dw),

@@ -11,8 +11,10 @@
 
 mod adamw;
 mod attention;
+mod bf16;
 mod cached_attention;
 mod choice;
+mod compute;
 mod cpu;
 mod device;
 mod dropout;
@@ -38,8 +40,10 @@ mod tile;
 
 pub use adamw::{AdamW, adamw_reference};
 pub use attention::{AttentionShape, attention_backward_reference, attention_reference};
+pub use bf16::{Rounded, Unit, bf16_product_reference, unit};
 pub use cached_attention::{CACHE_BLOCK, CacheSpan};
 pub use choice::{Choice, Draw, choose_reference, draw_reference};
+pub use compute::Compute;
 pub use cpu::Cpu;
 pub use device::{Device, PackedWeights, TokenLoss, Weight};
 pub use dropout::{dropout_reference, is_kept};

@@ -1,7 +1,8 @@
 //! y = x·Wᵀ + b, with W stored as out×in, the way checkpoints hold it.
 
+use crate::compute::Product;
 use crate::element::Element;
-use crate::gemm::{Matrix, MatrixProduct, Start, Sum, Tiled};
+use crate::gemm::{Matrix, MatrixProduct, Start};
 use crate::parallel::{Shared, for_each, for_each_column_block, rows_per_task};
 
 /// y = start + x·Wᵀ.
@@ -9,6 +10,7 @@ use crate::parallel::{Shared, for_each, for_each_column_block, rows_per_task};
 /// # Shapes
 /// `y`: rows×outputs; `x`: rows×inputs; `w`: outputs×inputs.
 pub(crate) fn linear<T: Element>(
+    product: Product,
     y: &mut [f32],
     x: &[f32],
     w: &[T],
@@ -17,7 +19,7 @@ pub(crate) fn linear<T: Element>(
     start: Start<'_>,
 ) {
     let outputs = w.len() / inputs;
-    Tiled(Sum::Blocks).product(
+    product.product(
         y,
         outputs,
         rows,
@@ -34,6 +36,7 @@ pub(crate) fn linear<T: Element>(
 /// # Shapes
 /// As [`linear`].
 pub(crate) fn linear_input_gradient<T: Element>(
+    product: Product,
     dx: &mut [f32],
     dy: &[f32],
     w: &[T],
@@ -42,7 +45,7 @@ pub(crate) fn linear_input_gradient<T: Element>(
     start: Start<'_>,
 ) {
     let outputs = w.len() / inputs;
-    Tiled(Sum::Blocks).product(
+    product.product(
         dx,
         inputs,
         rows,
@@ -54,13 +57,20 @@ pub(crate) fn linear_input_gradient<T: Element>(
     );
 }
 
-/// dW += dyᵀ·x: one chain over the rows, in order.
+/// dW += dyᵀ·x, a sum over the rows.
 ///
 /// # Shapes
 /// As [`linear`].
-pub(crate) fn linear_weight_gradient(dw: &mut [f32], dy: &[f32], x: &[f32], rows: usize, inputs: usize) {
+pub(crate) fn linear_weight_gradient(
+    product: Product,
+    dw: &mut [f32],
+    dy: &[f32],
+    x: &[f32],
+    rows: usize,
+    inputs: usize,
+) {
     let outputs = dw.len() / inputs;
-    Tiled(Sum::Chain).product(
+    product.product(
         dw,
         inputs,
         outputs,
@@ -134,6 +144,7 @@ pub fn linear_backward_reference(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gemm::Sum;
     use crate::testing::{close, derivative, inner, values, wide};
 
     #[test]
@@ -147,14 +158,14 @@ mod tests {
         );
         let (wx, ww, wb, wdy) = (wide(&x), wide(&w), wide(&b), wide(&dy));
         let mut y = vec![0.0; rows * outputs];
-        linear(&mut y, &x, &w, rows, inputs, Start::Row(&b));
+        linear(Sum::Blocks.into(), &mut y, &x, &w, rows, inputs, Start::Row(&b));
         close("y", &y, &linear_reference(&wx, &ww, &wb, inputs));
-        linear(&mut y, &x, &w, rows, inputs, Start::Zero);
+        linear(Sum::Blocks.into(), &mut y, &x, &w, rows, inputs, Start::Zero);
         add_bias(&mut y, Some(&b));
         close("y", &y, &linear_reference(&wx, &ww, &wb, inputs));
         let (mut dx, mut dw, mut db) = (vec![0.0; x.len()], vec![0.0; w.len()], vec![0.0; outputs]);
-        linear_input_gradient(&mut dx, &dy, &w, rows, inputs, Start::Zero);
-        linear_weight_gradient(&mut dw, &dy, &x, rows, inputs);
+        linear_input_gradient(Sum::Blocks.into(), &mut dx, &dy, &w, rows, inputs, Start::Zero);
+        linear_weight_gradient(Sum::Chain.into(), &mut dw, &dy, &x, rows, inputs);
         bias_gradient(&mut db, &dy);
         let expected = linear_backward_reference(&wdy, &wx, &ww, inputs);
         close("dx", &dx, &expected.0);

@@ -96,6 +96,10 @@ impl Device for Reference {
         values.into_iter().map(f64::from).collect()
     }
 
+    fn narrow(&self, buffer: &Buffer) -> Buffer {
+        buffer.iter().map(|value| half::bf16::from_f64(*value).to_f64()).collect()
+    }
+
     fn widen(&self, narrow: &Buffer) -> Buffer {
         narrow.clone()
     }

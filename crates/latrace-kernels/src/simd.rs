@@ -18,6 +18,10 @@ pub enum Level {
     Avx2,
     /// AVX-512 F, VL, BW and DQ, with FMA.
     Avx512,
+    /// AVX-512 with products of bf16.
+    Avx512Bf16,
+    /// Tiles for products of bf16, too.
+    Amx,
 }
 
 impl Level {
@@ -25,8 +29,13 @@ impl Level {
     /// has.
     pub const VARIABLE: &str = "LATRACE_SIMD";
     /// Its values.
-    pub const NAMES: [(&str, Level); 3] =
-        [("baseline", Level::Baseline), ("avx2", Level::Avx2), ("avx512", Level::Avx512)];
+    pub const NAMES: [(&str, Level); 5] = [
+        ("baseline", Level::Baseline),
+        ("avx2", Level::Avx2),
+        ("avx512", Level::Avx512),
+        ("avx512bf16", Level::Avx512Bf16),
+        ("amx", Level::Amx),
+    ];
 
     /// The level of that name.
     pub fn named(name: &str) -> Option<Level> {
@@ -38,9 +47,14 @@ impl Level {
 pub fn level() -> Level {
     static LEVEL: OnceLock<Level> = OnceLock::new();
     let highest =
-        || std::env::var(Level::VARIABLE).ok().and_then(|name| Level::named(&name)).unwrap_or(Level::Avx512);
+        || std::env::var(Level::VARIABLE).ok().and_then(|name| Level::named(&name)).unwrap_or(Level::Amx);
     // The variable can only narrow: a level that the processor lacks would end in an illegal instruction.
     *LEVEL.get_or_init(|| detect().min(highest()))
+}
+
+/// The level of loops over f32, whose widest is [`Level::Avx512`].
+pub(crate) fn vectors() -> Level {
+    level().min(Level::Avx512)
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -48,7 +62,11 @@ fn detect() -> Level {
     use std::arch::is_x86_feature_detected as has;
     // All of a level's features, since functions are compiled for them together.
     if has!("avx512f") && has!("avx512vl") && has!("avx512bw") && has!("avx512dq") && has!("fma") {
-        Level::Avx512
+        match has!("avx512bf16") {
+            true if crate::bf16::has_tiles() => Level::Amx,
+            true => Level::Avx512Bf16,
+            false => Level::Avx512,
+        }
     } else if has!("avx2") && has!("fma") {
         Level::Avx2
     } else {
@@ -74,7 +92,7 @@ macro_rules! dispatched {
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2,fma")]
             fn avx2($($arg: $ty),*) $(-> $ret)? { body($($arg),*) }
-            match $crate::simd::level() {
+            match $crate::simd::vectors() {
                 // SAFETY: the processor has the features of its level.
                 #[cfg(target_arch = "x86_64")]
                 $crate::simd::Level::Avx512 => unsafe { avx512($($arg),*) },

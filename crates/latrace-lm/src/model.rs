@@ -166,7 +166,7 @@ impl Model<Cpu> {
     /// # Errors
     /// As [`Model::load_on`].
     pub fn load(dir: &Path) -> Result<Self> {
-        Self::load_on(Cpu, dir)
+        Self::load_on(Cpu::default(), dir)
     }
 
     /// As [`Model::random_on`], on the CPU.
@@ -174,7 +174,7 @@ impl Model<Cpu> {
     /// # Errors
     /// As [`Model::random_on`].
     pub fn random(dir: &Path, seed: u64) -> Result<Self> {
-        Self::random_on(Cpu, dir, seed)
+        Self::random_on(Cpu::default(), dir, seed)
     }
 }
 
@@ -359,6 +359,19 @@ impl<D: Device> Model<D> {
             Some(Some(narrow)) => Weight::Narrow(narrow),
             _ => Weight::Wide(&self.parameters[parameter]),
         }
+    }
+
+    /// The model with its matrices rounded to bf16, in half of the memory.
+    #[must_use]
+    pub fn rounded(mut self) -> Self {
+        let parameters = self.config.parameters();
+        for (at, _) in parameters.iter().enumerate().filter(|(_, parameter)| parameter.shape.len() > 1) {
+            if self.narrow[at].is_none() {
+                let wide = std::mem::replace(&mut self.parameters[at], self.device.zeros(0));
+                self.narrow[at] = Some(self.device.narrow(&wide));
+            }
+        }
+        self
     }
 
     /// Holds a parameter in f32 from now on, as what is to change must be.

@@ -280,7 +280,8 @@ impl Fingerprint {
         self.hash
     }
 
-    fn absorb(&mut self, value: u64) {
+    /// Adds a number.
+    pub fn absorb(&mut self, value: u64) {
         self.hash = mix(self.hash ^ value);
     }
 }

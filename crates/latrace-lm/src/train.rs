@@ -121,7 +121,7 @@ fn seconds_since_1970() -> f64 {
 /// # Errors
 /// Bad rows or settings, a non-finite loss or gradient (before the update), I/O errors.
 pub fn train(job: TrainJob<'_>, observer: &mut dyn FnMut(Event) -> Result<()>) -> Result<()> {
-    train_on(Cpu, job, observer)
+    train_on(Cpu::default(), job, observer)
 }
 
 /// As [`train`], on a device.
@@ -135,7 +135,7 @@ pub fn train_on<D: Device>(
 ) -> Result<()> {
     job.config.validate()?;
     // All rows are read once before the model is loaded: the fingerprint decides whether a run may resume.
-    let survey = Survey::of(job.rows, &job.config)?;
+    let survey = Survey::of(job.rows, &job.config)?.computed_by(device.arithmetic());
     let position = job.position(survey.fingerprint())?;
     if let Position::Finished = position {
         // A run that was killed after its last file may have left checkpoints behind.
@@ -302,6 +302,14 @@ impl Survey {
             rows.iter().for_each(|row| survey.add(row, config));
         }
         Ok(survey)
+    }
+
+    /// Makes [`Device::arithmetic`] a part of the fingerprint.
+    fn computed_by(mut self, arithmetic: u64) -> Self {
+        if arithmetic > 0 {
+            self.fingerprint.absorb(arithmetic);
+        }
+        self
     }
 
     /// A hash of the rows and of the settings that change results: a run never resumes with others.

@@ -7,8 +7,8 @@ use latrace_core::{Markers, StopReason, Tokenizer};
 use serde_json::{Value, json};
 
 use super::{Subject, all, completions_that_cannot_be_right_are_refused, unstopped};
-use crate::boundary::{Completion, Engine, ModelShape, Request, ScoreRow, StopTexts};
-use crate::cpu::{CpuEngine, CpuOptions, SaveDtype, save_random};
+use crate::boundary::{Completion, Engine, EngineRole, ModelShape, Request, ScoreRow, StopTexts};
+use crate::cpu::{Compute, CpuEngine, CpuOptions, SaveDtype, save_random};
 use crate::random::Random;
 use crate::sampling::generate_all;
 use crate::scoring::score_all;
@@ -66,6 +66,22 @@ fn all_of_exact(engine: &dyn Engine, model: &Path) {
 #[test]
 fn the_cpu_does_what_every_engine_must() {
     all_of_exact(&CpuEngine::default(), model().path());
+}
+
+#[test]
+fn the_cpu_in_bf16_does_what_every_engine_must() {
+    let (model, engine) = (model(), CpuEngine { compute: Compute::Bf16, ..CpuEngine::default() });
+    all_of_exact(&engine, model.path());
+    // And is not the engine in f32.
+    let rows = vec![ScoreRow { prompt: vec![1, 2, 3], response: vec![4, 5, 6, 7] }];
+    let score = |engine: CpuEngine| {
+        score_all(&mut *engine.scorer(model.path()).unwrap(), rows.clone()).unwrap().concat()
+    };
+    let (narrow, wide) = (score(engine), score(CpuEngine::default()));
+    let largest = narrow.iter().zip(&wide).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    // Each of a token's two layers rounds its weights and activations by up to 1 part in 256.
+    assert!((1e-5..0.2).contains(&largest), "{largest} nats");
+    assert_ne!(engine.identity(EngineRole::Score), CpuEngine::default().identity(EngineRole::Score));
 }
 
 #[test]

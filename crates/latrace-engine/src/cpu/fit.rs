@@ -1,19 +1,22 @@
 //! Training with the built-in engine.
 
 use anyhow::Result;
-use latrace_lm::{Event, TrainJob, train};
+use latrace_lm::{Compute, Cpu, Event, TrainJob, train_on};
 
 use super::CallersError;
 use crate::boundary::{Fit, FitJob};
 
-pub(super) struct CpuFit;
+pub(super) struct CpuFit {
+    pub compute: Compute,
+}
 
 impl Fit for CpuFit {
     fn fit(&mut self, job: FitJob<'_>, observer: &mut dyn FnMut(Event) -> Result<()>) -> Result<()> {
         let FitJob { model, rows, config, out, resume } = job;
         let job = TrainJob { model_dir: model, out, rows, config: config.clone(), resume };
         let mut error = CallersError::default();
-        let outcome = train(job, &mut |event| error.keep(observer(event)));
+        let device = Cpu { compute: self.compute };
+        let outcome = train_on(device, job, &mut |event| error.keep(observer(event)));
         // First: of an observer's error, `outcome` has only the message.
         error.take()?;
         Ok(outcome?)

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use latrace_core::StopReason;
-use latrace_lm::{Model, Observer, Sample, SampleRequest, Sampler};
+use latrace_lm::{Observer, Sample, SampleRequest, Sampler};
 
-use super::{CallersError, CpuOptions};
+use super::{CallersError, CpuEngine};
 use crate::boundary::{Completion, Error, Generate, GenerateClient, ModelShape, Request, StopTexts};
 use crate::text_codec::TextCodec;
 
@@ -23,13 +23,13 @@ pub(super) struct CpuGenerate {
 }
 
 impl CpuGenerate {
-    pub fn load(folder: &Path, options: CpuOptions) -> Result<CpuGenerate> {
+    pub fn load(folder: &Path, engine: CpuEngine) -> Result<CpuGenerate> {
         let shape = ModelShape::read(folder)?;
         let text = TextCodec::open(folder, &shape)?;
         // There is a codec even without a tokenizer, but not one that decodes.
         let text = text.has_tokenizer().then(|| Arc::new(text));
-        let sampler = Sampler::new(Model::load(folder)?, options.sampler());
-        let samples_at_once = options.batch.saturating_mul(BATCHES_AT_ONCE);
+        let sampler = Sampler::new(engine.load(folder)?, engine.options.sampler());
+        let samples_at_once = engine.options.batch.saturating_mul(BATCHES_AT_ONCE);
         Ok(CpuGenerate { sampler, shape, text, samples_at_once })
     }
 

@@ -9,9 +9,9 @@ use std::path::Path;
 
 use anyhow::Result;
 use latrace_io::memory::free_memory;
-use latrace_lm::SamplerOptions;
 pub use latrace_lm::train::peak_memory_bytes;
-pub use latrace_lm::{Level, level};
+pub use latrace_lm::{Compute, Level, Unit, level, unit};
+use latrace_lm::{Cpu, Model, SamplerOptions};
 
 pub use model::{SaveDtype, save_random};
 
@@ -55,12 +55,33 @@ impl CpuOptions {
 pub struct CpuEngine {
     /// Memory and speed.
     pub options: CpuOptions,
+    /// The type in which products with weights are computed.
+    pub compute: Compute,
 }
 
 impl CpuEngine {
     /// The engine with these options.
     pub fn new(options: CpuOptions) -> CpuEngine {
-        CpuEngine { options }
+        CpuEngine { options, compute: Compute::F32 }
+    }
+
+    /// The model in `folder`, to sample from or to score with.
+    fn load(self, folder: &Path) -> Result<Model> {
+        let model = Model::load_on(Cpu { compute: self.compute }, folder)?;
+        Ok(match self.compute {
+            Compute::F32 => model,
+            Compute::Bf16 => model.rounded(),
+        })
+    }
+}
+
+/// How products of that type are computed on this machine: each way has bits of its own.
+fn arithmetic(compute: Compute) -> &'static str {
+    match (compute, unit()) {
+        (Compute::F32, _) => "f32",
+        (Compute::Bf16, Some(Unit::Amx)) => "bf16 by AMX",
+        (Compute::Bf16, Some(Unit::Dot)) => "bf16 by AVX-512",
+        (Compute::Bf16, None) => "f32 with weights in bf16",
     }
 }
 
@@ -88,21 +109,21 @@ impl Engine for CpuEngine {
         Identity {
             kind: BUILT_IN.to_owned(),
             version: NUMERICS.to_owned(),
-            compute: "f32".to_owned(),
+            compute: arithmetic(self.compute).to_owned(),
             attention: "tiled".to_owned(),
             exact: true,
         }
     }
 
     fn generator(&self, model: &Path) -> Result<Box<dyn Generate>> {
-        Ok(Box::new(CpuGenerate::load(model, self.options)?))
+        Ok(Box::new(CpuGenerate::load(model, *self)?))
     }
 
     fn scorer(&self, model: &Path) -> Result<Box<dyn Score>> {
-        Ok(Box::new(CpuScore::load(model, self.options)?))
+        Ok(Box::new(CpuScore::load(model, *self)?))
     }
 
     fn trainer(&self) -> Result<Box<dyn Fit>> {
-        Ok(Box::new(CpuFit))
+        Ok(Box::new(CpuFit { compute: self.compute }))
     }
 }

@@ -6,7 +6,7 @@ use anyhow::Result;
 use latrace_lm::{Model, Scorer};
 
 use super::generate::named;
-use super::{CallersError, CpuOptions};
+use super::{CallersError, CpuEngine};
 use crate::boundary::{ModelShape, Score, ScoreClient, ScoreRow};
 
 /// Rows taken from the client at once.
@@ -22,9 +22,9 @@ pub(super) struct CpuScore {
 }
 
 impl CpuScore {
-    pub fn load(folder: &Path, options: CpuOptions) -> Result<Self> {
+    pub fn load(folder: &Path, engine: CpuEngine) -> Result<Self> {
         let shape = ModelShape::read(folder)?;
-        Ok(Self { model: Model::load(folder)?, shape, tokens_per_pass: options.score_tokens })
+        Ok(Self { model: engine.load(folder)?, shape, tokens_per_pass: engine.options.score_tokens })
     }
 
     fn take_rows(&self, client: &mut dyn ScoreClient) -> Result<Vec<ScoreRow>> {

@@ -9,7 +9,7 @@ mod portable;
 use half::bf16;
 
 use crate::gemm::Sum;
-use crate::simd::{Level, level};
+use crate::simd::{Level, vectors};
 
 /// `tile(k, a, [row, step], b, b_row, c, ldc, zero, ahead)`: C (+)= A·B over k, starting from zero or from C,
 /// for a tile as wide as a panel of B; A's element (i, p) is `a[i * row + p * step]`, B's row p is at `b[p *
@@ -76,7 +76,7 @@ pub(crate) static PORTABLE: Tiles<4> = by_rows!(portable, 1 2 3 4);
 
 /// The tiles of the instruction set in use, by their number of rows less one; as wide as its panels.
 pub(crate) fn tiles(sum: Sum) -> &'static [Tile] {
-    match level() {
+    match vectors() {
         #[cfg(target_arch = "x86_64")]
         Level::Avx512 => AVX512.of(sum),
         #[cfg(target_arch = "x86_64")]
@@ -87,7 +87,7 @@ pub(crate) fn tiles(sum: Sum) -> &'static [Tile] {
 
 /// [`tiles`] for a B in pairs.
 pub(crate) fn tiles_of_pairs() -> &'static [Tile] {
-    match level() {
+    match vectors() {
         #[cfg(target_arch = "x86_64")]
         Level::Avx512 => &AVX512.pairs,
         #[cfg(target_arch = "x86_64")]
@@ -111,7 +111,7 @@ pub(crate) fn of_pair(word: f32) -> [f32; 2] {
 /// Chooses the panel's width of the instruction set in use as a constant of `$body`.
 macro_rules! with_panel {
     ($width:ident => $body:expr) => {
-        match $crate::simd::level() {
+        match $crate::simd::vectors() {
             #[cfg(target_arch = "x86_64")]
             $crate::simd::Level::Avx512 => {
                 const $width: usize = 32;

@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each test binary uses its own part")]
 #![allow(clippy::unwrap_used, reason = "a helper of tests fails where it stands")]
 
-use latrace_kernels::{Cpu, Device, Reference};
+use latrace_kernels::{Compute, Cpu, Device, Reference};
 use latrace_lm::train_config::{Schedule, TrainConfig};
 use latrace_lm::trainer::Outcome;
 use latrace_lm::{Error, Model, RowSource, ScoreRow, TrainPlan, TrainRow, Trainer, Weights};
@@ -42,7 +42,7 @@ pub trait Tested: Device + Copy {
 }
 
 impl Tested for Cpu {
-    const DEVICE: Self = Self;
+    const DEVICE: Self = Self { compute: Compute::F32 };
     const SAMPLED: &'static [&'static str] = &CASES;
     // A fifth of a thousandth is asked for; float32 does ten times better, and a slip of a formula does not.
     const LOGP: f64 = 2e-5;
