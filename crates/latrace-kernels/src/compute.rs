@@ -10,7 +10,7 @@ pub enum Compute {
     /// f32.
     #[default]
     F32,
-    /// bf16 by the processor's unit for it ([`unit`]); without one, weights are held in bf16 and multiplied in f32.
+    /// bf16 by the processor's unit for it ([`unit()`]); without one, weights are held in bf16 and multiplied in f32.
     Bf16,
 }
 

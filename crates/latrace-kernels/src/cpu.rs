@@ -23,7 +23,7 @@ pub struct Cpu {
 }
 
 impl Cpu {
-    /// In the layout of [`bf16`], if products are computed by a unit for bf16.
+    /// The unit for bf16, if products are computed by it.
     fn unit(self) -> Option<Unit> {
         unit().filter(|_| self.compute == Compute::Bf16)
     }

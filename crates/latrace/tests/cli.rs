@@ -422,7 +422,10 @@ fn scores_do_not_depend_on_threads_batches_instructions_or_where_they_go() {
     }
     let refused = bench.run_with_simd("sse", "score --model model --data data.jsonl");
     assert_eq!(
-        (refused.code, refused.stderr.contains("expected one of baseline, avx2, avx512, got \"sse\"")),
+        (
+            refused.code,
+            refused.stderr.contains("expected one of baseline, avx2, avx512, avx512bf16, amx, got \"sse\"")
+        ),
         (2, true),
         "{}",
         refused.stderr
