@@ -33,7 +33,7 @@ pub use latrace_lm::adapter::Lora;
 pub use latrace_lm::checkpoint::copy_companions;
 pub use latrace_lm::train_config;
 pub use latrace_lm::{
-    Compute, Event, Policy, RowFile, RowFileWriter, RowLengths, RowSource, TrainConfig, TrainRow, Weights,
+    Event, Policy, RowFile, RowFileWriter, RowLengths, RowSource, TrainConfig, TrainRow, Weights,
 };
 pub use manual::ManualEngine;
 pub use model_shape::{Parameters, check_same_model};

@@ -269,8 +269,7 @@ fn tiled<const MR: usize, const NR: usize, B: Element>(
                     }
                     for p in (0..depth).step_by(KC) {
                         let kc = KC.min(depth - p);
-                        let a =
-                            Matrix { data: &a.data[i0 * a.row_stride + (p0 + p) * a.column_stride..], ..a };
+                        let a = a.from(i0, p0 + p);
                         let zero = p0 + p == 0 && matches!(start, Start::Zero);
                         block_product::<MR, NR>(
                             &mut c[jc..],

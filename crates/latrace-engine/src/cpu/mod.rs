@@ -10,8 +10,8 @@ use std::path::Path;
 use anyhow::Result;
 use latrace_io::memory::free_memory;
 pub use latrace_lm::train::peak_memory_bytes;
-pub use latrace_lm::{Compute, Level, Unit, level, unit};
-use latrace_lm::{Cpu, Model, SamplerOptions};
+pub use latrace_lm::{Compute, Level, level};
+use latrace_lm::{Cpu, Model, SamplerOptions, Unit, unit};
 
 pub use model::{SaveDtype, save_random};
 
