@@ -27,7 +27,7 @@ pub mod training;
 mod write_behind;
 
 pub use boundary::{Engine, EngineRole, Identity, ModelShape};
-pub use cpu::{CpuEngine, CpuOptions};
+pub use cpu::{Compute, CpuEngine, CpuOptions};
 pub use engines::Engines;
 pub use latrace_lm::adapter::Lora;
 pub use latrace_lm::checkpoint::copy_companions;

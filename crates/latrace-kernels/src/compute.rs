@@ -4,6 +4,9 @@ use crate::bf16::{Rounded, unit};
 use crate::element::Element;
 use crate::gemm::{Matrix, MatrixProduct, Start, Sum, Tiled};
 
+/// What [`Device::arithmetic`](crate::Device::arithmetic) calls products of f32.
+pub const F32: &str = "f32";
+
 /// The type in which the operands of products with weights are computed; sums, and everything else, are f32.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Compute {

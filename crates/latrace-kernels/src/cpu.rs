@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::bf16::{self, Unit, unit};
-use crate::compute::Compute;
+use crate::compute::{Compute, F32};
 use crate::element::Element;
 use crate::gemm::Sum;
 use crate::packed::Panels;
@@ -79,12 +79,12 @@ impl Device for Cpu {
     type Buffer = Vec<f32>;
     type Narrow = Vec<half::bf16>;
 
-    fn arithmetic(&self) -> u64 {
-        match self.unit() {
-            // Without a unit, only weights that are sampled from or scored with are in bf16.
-            None => 0,
-            Some(Unit::Amx) => 1,
-            Some(Unit::Dot) => 2,
+    fn arithmetic(&self) -> &'static str {
+        match (self.compute, self.unit()) {
+            (_, Some(Unit::Amx)) => "bf16 by AMX",
+            (_, Some(Unit::Dot)) => "bf16 by AVX-512",
+            (Compute::Bf16, None) => "f32 with weights in bf16",
+            (Compute::F32, None) => F32,
         }
     }
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use half::bf16;
 
-use crate::{AdamW, AttentionShape, CacheSpan, Choice, Draw, Rotation};
+use crate::{AdamW, AttentionShape, CacheSpan, Choice, Draw, F32, Rotation};
 
 /// The loss of one token, as a function of its log-prob; the weights hold the normaliser already.
 #[derive(Clone, Copy, Debug)]
@@ -74,9 +74,9 @@ pub trait Device: Send + Sync {
     /// bf16 memory of the device, for weights that do not change.
     type Narrow: Send + Sync;
 
-    /// Which arithmetic products are computed by: results of another one have other bits. 0: f32.
-    fn arithmetic(&self) -> u64 {
-        0
+    /// The arithmetic that products are computed by: results of another one have other bits.
+    fn arithmetic(&self) -> &'static str {
+        F32
     }
 
     /// `length` zeros.

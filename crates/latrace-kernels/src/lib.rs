@@ -43,7 +43,7 @@ pub use attention::{AttentionShape, attention_backward_reference, attention_refe
 pub use bf16::{Rounded, Unit, bf16_product_reference, unit};
 pub use cached_attention::{CACHE_BLOCK, CacheSpan};
 pub use choice::{Choice, Draw, choose_reference, draw_reference};
-pub use compute::Compute;
+pub use compute::{Compute, F32};
 pub use cpu::Cpu;
 pub use device::{Device, PackedWeights, TokenLoss, Weight};
 pub use dropout::{dropout_reference, is_kept};

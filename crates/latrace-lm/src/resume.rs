@@ -259,14 +259,14 @@ impl Fingerprint {
             .iter()
             .fold(format!("{neutral:?}"), |settings, later| settings.replace(later, ""));
         let mut fingerprint = Self { hash: 0, by_question: config.batch_questions > 0 };
-        settings.bytes().for_each(|byte| fingerprint.absorb(byte.into()));
+        fingerprint.absorb_text(&settings);
         fingerprint
     }
 
     /// Adds the next row.
     pub fn add(&mut self, row: &TrainRow) {
         if self.by_question {
-            row.id.bytes().for_each(|byte| self.absorb(byte.into()));
+            self.absorb_text(&row.id);
         }
         // Lengths come first: without them, two rows could hash like two others cut elsewhere.
         self.absorb(row.tokens.len() as u64);
@@ -278,6 +278,11 @@ impl Fingerprint {
     /// The hash of what was added.
     pub fn value(&self) -> u64 {
         self.hash
+    }
+
+    /// Adds a text.
+    pub fn absorb_text(&mut self, text: &str) {
+        text.bytes().for_each(|byte| self.absorb(byte.into()));
     }
 
     /// Adds a number.

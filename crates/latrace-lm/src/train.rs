@@ -10,7 +10,7 @@ use crate::resume::{Fingerprint, Position, Snapshot, clear, finish, latest, writ
 use crate::rows::{RowSource, TrainRow};
 use crate::train_config::{Init, StoreAs, TrainConfig};
 use crate::trainer::{Outcome, Trainer};
-use latrace_kernels::{Cpu, Device};
+use latrace_kernels::{Cpu, Device, F32};
 use serde::Serialize;
 use std::path::Path;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -84,12 +84,14 @@ pub struct Metrics {
     pub truncated_rows: usize,
     /// Most memory the process has held so far; 0 where the system does not say.
     pub peak_memory_bytes: u64,
+    /// The arithmetic of products.
+    pub compute: &'static str,
     /// Seconds since 1970.
     pub time: f64,
 }
 
 impl Metrics {
-    /// Those of an update that took `seconds`, with the memory of this process.
+    /// Those of an update that took `seconds`, with the memory of this process; products in f32.
     pub fn new(plan: &TrainPlan, update: &Update, rows: &[TrainRow], outcome: Outcome, seconds: f64) -> Self {
         let Outcome { loss, grad_norm, tokens } = outcome;
         Self {
@@ -104,6 +106,7 @@ impl Metrics {
             dropped_rows: plan.dropped,
             truncated_rows: plan.truncated,
             peak_memory_bytes: peak_memory_bytes(),
+            compute: F32,
             time: seconds_since_1970(),
         }
     }
@@ -135,7 +138,7 @@ pub fn train_on<D: Device>(
 ) -> Result<()> {
     job.config.validate()?;
     // All rows are read once before the model is loaded: the fingerprint decides whether a run may resume.
-    let survey = Survey::of(job.rows, &job.config)?.computed_by(device.arithmetic());
+    let survey = Survey::of(job.rows, &job.config)?.computed_by(device.arithmetic(), &job.config);
     let position = job.position(survey.fingerprint())?;
     if let Position::Finished = position {
         // A run that was killed after its last file may have left checkpoints behind.
@@ -220,7 +223,9 @@ impl<'a, D: Device> Run<'a, D> {
         let rows = self.read(update)?;
         let outcome = self.trainer.update(update, self.plan.divisor, &rows)?;
         let seconds = start.elapsed().as_secs_f64();
-        (self.observer)(Event::Step(Metrics::new(&self.plan, update, &rows, outcome, seconds)))
+        let metrics = Metrics::new(&self.plan, update, &rows, outcome, seconds);
+        let compute = self.trainer.model().device.arithmetic();
+        (self.observer)(Event::Step(Metrics { compute, ..metrics }))
     }
 
     /// The rows of an update, cut to the plan's limit.
@@ -304,10 +309,12 @@ impl Survey {
         Ok(survey)
     }
 
-    /// Makes [`Device::arithmetic`] a part of the fingerprint.
-    fn computed_by(mut self, arithmetic: u64) -> Self {
-        if arithmetic > 0 {
-            self.fingerprint.absorb(arithmetic);
+    /// Makes [`Device::arithmetic`] a part of the fingerprint, unless it is f32, as it once always was.
+    fn computed_by(mut self, arithmetic: &str, config: &TrainConfig) -> Self {
+        if arithmetic != F32 {
+            self.fingerprint.absorb_text(arithmetic);
+            // A gradient's sum over tokens depends on where a pass begins.
+            self.fingerprint.absorb(config.tokens_per_micro_batch as u64);
         }
         self
     }

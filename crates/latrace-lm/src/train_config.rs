@@ -114,7 +114,7 @@ pub struct TrainConfig {
     pub cutoff_length: usize,
     /// What happens to longer rows.
     pub over_length: OverLength,
-    /// Tokens of one forward and backward pass: memory against speed.
+    /// Tokens of one forward and backward pass: memory against speed. Where products are in bf16, sums over tokens depend on it.
     pub tokens_per_micro_batch: usize,
     /// Recompute activations in the backward pass: less memory, a third more work.
     pub recompute: bool,

@@ -64,6 +64,9 @@ pub struct Run {
     pub finished: bool,
     /// Peak memory (bytes).
     pub peak_memory_bytes: Option<u64>,
+    /// The arithmetics that engines computed in.
+    #[serde(default)]
+    pub compute: Vec<String>,
     /// All settings, as TOML.
     pub recipe: Option<String>,
 }

@@ -345,7 +345,7 @@ fn in_words(kind: &str) -> String {
         return format!("{}, or null", in_words(inner));
     }
     match kind {
-        "String" => "text",
+        "String" | "&'static str" => "text",
         "bool" => "true or false",
         "u64" | "usize" | "i64" => "whole number",
         "f64" => "number",

@@ -10,8 +10,8 @@ use std::path::Path;
 use anyhow::Result;
 use latrace_io::memory::free_memory;
 pub use latrace_lm::train::peak_memory_bytes;
-pub use latrace_lm::{Compute, Level, level};
-use latrace_lm::{Cpu, Model, SamplerOptions, Unit, unit};
+pub use latrace_lm::{Compute, Level, level, unit};
+use latrace_lm::{Cpu, Device, Model, SamplerOptions};
 
 pub use model::{SaveDtype, save_random};
 
@@ -75,16 +75,6 @@ impl CpuEngine {
     }
 }
 
-/// How products of that type are computed on this machine: each way has bits of its own.
-fn arithmetic(compute: Compute) -> &'static str {
-    match (compute, unit()) {
-        (Compute::F32, _) => "f32",
-        (Compute::Bf16, Some(Unit::Amx)) => "bf16 by AMX",
-        (Compute::Bf16, Some(Unit::Dot)) => "bf16 by AVX-512",
-        (Compute::Bf16, None) => "f32 with weights in bf16",
-    }
-}
-
 /// The language model returns its caller's errors only as messages, so the original is kept here for its
 /// chain.
 #[derive(Default)]
@@ -109,7 +99,7 @@ impl Engine for CpuEngine {
         Identity {
             kind: BUILT_IN.to_owned(),
             version: NUMERICS.to_owned(),
-            compute: arithmetic(self.compute).to_owned(),
+            compute: Cpu { compute: self.compute }.arithmetic().to_owned(),
             attention: "tiled".to_owned(),
             exact: true,
         }

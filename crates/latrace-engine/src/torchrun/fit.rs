@@ -154,7 +154,8 @@ impl<'a> TorchrunRun<'a> {
         let rows = cut_rows(self.job.rows, plan, update)?;
         let tokens = rows.iter().map(|row| row.tokens.len()).sum();
         let outcome = Outcome { loss, grad_norm, tokens };
-        Ok(Metrics { peak_memory_bytes, ..Metrics::new(plan, update, &rows, outcome, seconds) })
+        let compute = self.config.dtype.name();
+        Ok(Metrics { peak_memory_bytes, compute, ..Metrics::new(plan, update, &rows, outcome, seconds) })
     }
 
     fn finish(&self, plan: &TrainPlan) -> Result<()> {

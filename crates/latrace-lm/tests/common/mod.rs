@@ -146,6 +146,7 @@ pub fn golden_config() -> TrainConfig {
 
 /// A trainer, its rows, and the plan for them.
 pub struct Training<D: Device> {
+    device: D,
     pub trainer: Trainer<D>,
     plan: TrainPlan,
     rows: Vec<TrainRow>,
@@ -153,9 +154,15 @@ pub struct Training<D: Device> {
 
 impl<D: Tested> Training<D> {
     pub fn new(case: &str, config: TrainConfig, rows: Vec<TrainRow>) -> Self {
-        let model = Model::load_on(D::DEVICE, &folder(case)).unwrap();
+        Self::on(D::DEVICE, case, config, rows)
+    }
+}
+
+impl<D: Device + Copy> Training<D> {
+    pub fn on(device: D, case: &str, config: TrainConfig, rows: Vec<TrainRow>) -> Self {
+        let model = Model::load_on(device, &folder(case)).unwrap();
         let plan = TrainPlan::new(&rows, &config, model.config.max_positions).unwrap();
-        Self { trainer: Trainer::new(model, config).unwrap(), plan, rows }
+        Self { device, trainer: Trainer::new(model, config).unwrap(), plan, rows }
     }
 
     /// The plan's next update.
@@ -167,15 +174,16 @@ impl<D: Tested> Training<D> {
 
     /// Gradients of the last update, on the host; those of what is trained.
     pub fn gradients(&self) -> Vec<Vec<f32>> {
-        let gradients = self.trainer.gradients().iter().map(|gradient| D::DEVICE.host(gradient).into_owned());
+        let gradients =
+            self.trainer.gradients().iter().map(|gradient| self.device.host(gradient).into_owned());
         gradients.filter(|gradient: &Vec<f32>| !gradient.is_empty()).collect()
     }
 
     /// The weights that are trained, on the host.
     pub fn parameters(&self) -> Vec<Vec<f32>> {
         let all = self.trainer.model().parameters().iter().zip(self.trainer.gradients());
-        let trained = all.filter(|(_, gradient)| D::DEVICE.length(gradient) > 0);
-        trained.map(|(values, _)| D::DEVICE.host(values).into_owned()).collect()
+        let trained = all.filter(|(_, gradient)| self.device.length(gradient) > 0);
+        trained.map(|(values, _)| self.device.host(values).into_owned()).collect()
     }
 }
 

@@ -69,7 +69,8 @@ function drawTime(stages, rate, width) {
 
 function drawRecipe(data) {
   const { run } = data;
-  const facts = [run.version ? `latrace ${run.version}` : null, run.seed === null ? null : `seed ${run.seed}`].filter(Boolean).join(", ");
+  const compute = run.compute?.length ? `computed in ${run.compute.join(" and ")}` : null;
+  const facts = [run.version ? `latrace ${run.version}` : null, run.seed === null ? null : `seed ${run.seed}`, compute].filter(Boolean).join(", ");
   return [
     h("h2", { id: "recipe-title" }, "Settings"),
     h("p", { class: "lead" }, run.recipe ? `Every setting of the run${facts ? ` (${facts})` : ""}. The same settings and the same program give the same run.` : "The run folder has no recipe."),

@@ -110,6 +110,7 @@ fn describe(run: &Path, recipe: &RunRecipe, stages: &RunStages) -> Result<Run> {
         // A run is finished with its summary, which is written after the last stage.
         finished: stages.all_done() && has_summary,
         peak_memory_bytes: stages.peak_memory_bytes(),
+        compute: stages.compute(),
         recipe: Some(recipe_text(run)?),
     })
 }

@@ -1,5 +1,6 @@
 //! The stages of a run according to its plan, and their progress.
 
+use std::collections::BTreeSet;
 use std::fs::{self, DirEntry};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -174,6 +175,12 @@ impl RunStages {
         let peaks = self.records().map(|record| record.peak_memory_bytes);
         // 0 where the system does not report it.
         peaks.max().filter(|&bytes| bytes > 0)
+    }
+
+    /// The arithmetics of the stages that engines worked at.
+    pub(super) fn compute(&self) -> Vec<String> {
+        let of_engines = self.records().filter_map(|record| record.key.pointer("/engine/compute")?.as_str());
+        of_engines.collect::<BTreeSet<_>>().into_iter().map(str::to_owned).collect()
     }
 
     fn records(&self) -> impl Iterator<Item = &StageRecord> {

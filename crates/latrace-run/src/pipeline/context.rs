@@ -31,7 +31,10 @@ impl RunContext {
     /// # Errors
     /// Settings that an engine refuses; a verifier's file that cannot be read.
     pub fn new(recipe: &RunRecipe, run: &Path) -> Result<RunContext> {
-        let built_in = || Box::new(CpuEngine::new(cpu_options(&recipe.engine)));
+        let built_in = || {
+            let (options, compute) = (cpu_options(&recipe.engine), recipe.engine.compute.here());
+            Box::new(CpuEngine { options, compute })
+        };
         let torchrun = || TorchrunEngine::new(recipe.torchrun.clone(), &run.join(LOGS)).map(Box::new);
         let servers = || ServersEngine::new(recipe.servers.clone(), &run.join(LOGS)).map(Box::new);
         let engines = Engines {

@@ -85,11 +85,16 @@ impl Steps<'_> {
 
     fn initial(&mut self, base: NodeId, questions: NodeId) -> NodeId {
         let config = &self.recipe.initial.config;
-        self.fit(Stage::Initial, FitSettings::new(FitRows::OwnTraces, config), base, questions)
+        self.fit(
+            Stage::Initial,
+            FitSettings::new(FitRows::OwnTraces, config, &self.recipe.engine),
+            base,
+            questions,
+        )
     }
 
     fn r#final(&mut self, start: NodeId, dataset: NodeId) -> NodeId {
-        let settings = FitSettings::new(FitRows::Examples, &self.recipe.final_config());
+        let settings = FitSettings::new(FitRows::Examples, &self.recipe.final_config(), &self.recipe.engine);
         self.fit(Stage::Final, settings, start, dataset)
     }
 

@@ -51,7 +51,7 @@ impl Steps<'_> {
         } else {
             (FitRows::Examples, self.posterior_examples(questions, models.reasoner)?)
         };
-        let settings = FitSettings::new(of, &self.recipe.posterior.config);
+        let settings = FitSettings::new(of, &self.recipe.posterior.config, &self.recipe.engine);
         Ok(self.fit(Stage::Posterior, settings, model, rows))
     }
 

@@ -38,7 +38,12 @@ impl Steps<'_> {
         let inputs = [(Role::Questions, questions), (Role::Traces, traces), (Role::Scores, scores)];
         let rows = self.add(Stage::RefinementDataset, Settings::RefinementDataset(dataset), &inputs);
         let config = self.recipe.of_refinement(self.refinement).posterior.refine.config;
-        Ok(self.fit(Stage::Refinement, FitSettings::new(FitRows::Examples, &config), q, rows))
+        Ok(self.fit(
+            Stage::Refinement,
+            FitSettings::new(FitRows::Examples, &config, &self.recipe.engine),
+            q,
+            rows,
+        ))
     }
 }
 

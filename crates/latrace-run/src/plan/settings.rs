@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use latrace_core::{Date, Markers, PromptTemplate, Split};
-use latrace_engine::TrainConfig;
+use latrace_engine::{Compute, TrainConfig};
 use latrace_io::failure::Failure;
 use latrace_objective::Fallback;
 use latrace_questions::source::Source;
@@ -21,12 +21,13 @@ use super::drawing::RescoringSettings;
 use super::refinement::RefinementSettings;
 use crate::prompting::{Conversation, Prompting};
 use crate::recipe::run::{
-    Dataset, Method, ModelSource, Prompts, RunRecipe, Sampling, TracedQuestions, Traces,
+    Dataset, EngineOptions, Method, ModelSource, Prompts, RunRecipe, Sampling, TracedQuestions, Traces,
+    TrainEngine,
 };
 use crate::weigh::{Drawn, Fallbacks, WeighConfig};
 
 /// Settings of a recipe that are in no key, because they change only speed and memory, or which methods are
-/// run.
+/// run. In bf16, `tokens_per_micro_batch` is in the keys of trainings.
 pub const PACE: [&str; 21] = [
     "skip",
     "*.checkpoint_every",
@@ -321,8 +322,11 @@ pub struct FitSettings {
 
 impl FitSettings {
     /// Training by `config` on `rows`.
-    pub fn new(rows: FitRows, config: &TrainConfig) -> FitSettings {
-        let fixed = Pace { checkpoint_every: 0, tokens_per_micro_batch: 1, recompute: false };
+    pub fn new(rows: FitRows, config: &TrainConfig, engine: &EngineOptions) -> FitSettings {
+        let is_bf16 = engine.train == TrainEngine::Cpu && engine.compute.here() == Compute::Bf16;
+        // In bf16, a gradient's sum over tokens depends on where a pass begins.
+        let tokens_per_micro_batch = if is_bf16 { config.tokens_per_micro_batch } else { 1 };
+        let fixed = Pace { checkpoint_every: 0, tokens_per_micro_batch, recompute: false };
         FitSettings { rows, config: fixed.in_config(config), pace: Pace::of(config) }
     }
 

@@ -75,6 +75,7 @@ fn other(name: &str, value: &Toml) -> Toml {
         ("engine.generate", "servers"),
         ("engine.score", "servers"),
         ("engine.train", "manual"),
+        ("engine.compute", "bf16"),
         ("servers.kind", "sglang"),
         ("torchrun.dtype", "f32"),
         ("torchrun.attention", "eager"),
@@ -154,6 +155,17 @@ fn a_change_of_any_leaf_of_a_recipe_changes_some_key() {
         let is_same = keys(&changed) == keys(recipe);
         assert_eq!(is_same, is_pace(name) && name != "skip", "{name}");
     }
+}
+
+#[test]
+fn in_bf16_the_lengths_of_passes_are_in_the_keys_of_trainings_here() {
+    let of =
+        |settings: &[&str]| keys(&read("quickstart.toml", &[&["engine.compute=bf16"], settings].concat()));
+    let passes = "final.tokens_per_micro_batch=1000";
+    assert_ne!(of(&[passes]), of(&[]));
+    assert_eq!(of(&["final.checkpoint_every=1000"]), of(&[]));
+    // PyTorch's sums are not ours.
+    assert_eq!(of(&["engine.train=manual", passes]), of(&["engine.train=manual"]));
 }
 
 /// The defaults have no adapters and nothing frozen: those are leaves of this recipe alone.

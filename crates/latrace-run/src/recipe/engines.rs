@@ -1,6 +1,7 @@
 //! Which engines a run uses, and their settings.
 
 use anyhow::Result;
+use latrace_engine::cpu::{Compute, unit};
 use serde::{Deserialize, Serialize};
 
 use super::run::at_least_one;
@@ -42,7 +43,30 @@ pub enum TrainEngine {
     Manual,
 }
 
-/// Who generates, scores and trains; and options of the built-in engine that do not affect results, except for how
+/// The type in which the built-in engine computes products with weights.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ComputeType {
+    /// f32: the same bits on every machine.
+    #[default]
+    F32,
+    /// bf16.
+    Bf16,
+    /// bf16 where the processor has a unit for it, otherwise f32.
+    Auto,
+}
+
+impl ComputeType {
+    /// What it is on this machine.
+    pub fn here(self) -> Compute {
+        match (self, unit()) {
+            (Self::Bf16, _) | (Self::Auto, Some(_)) => Compute::Bf16,
+            (Self::F32, _) | (Self::Auto, None) => Compute::F32,
+        }
+    }
+}
+
+/// Who generates, scores and trains; and options of the built-in engine, of which `compute` alone affects results, but for how
 /// tables are divided into parts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -53,6 +77,8 @@ pub struct EngineOptions {
     pub score: ScoreEngine,
     /// Who trains.
     pub train: TrainEngine,
+    /// The type of the built-in engine's products.
+    pub compute: ComputeType,
     /// Questions per part of a table.
     pub part_questions: usize,
     /// Samples in a batch.

@@ -65,16 +65,10 @@ const RENAMED: [(&str, &str, &str); 1] =
     [("start", "final.start", "what was start = \"initial\" is final.start = \"previous\", its default")];
 
 /// Keys that people will look for, and why there are none yet.
-const NOT_YET: [(&str, &str); 2] = [
-    (
-        "torchrun.lora",
-        "adapters are trained by the built-in engine alone, by [initial.lora], [posterior.lora] and so on",
-    ),
-    (
-        "engine.compute",
-        "the built-in engine computes in f32; servers.dtype and torchrun.dtype are those of the others",
-    ),
-];
+const NOT_YET: [(&str, &str); 1] = [(
+    "torchrun.lora",
+    "adapters are trained by the built-in engine alone, by [initial.lora], [posterior.lora] and so on",
+)];
 
 /// The failure of a key that is known not to be there.
 fn refused(source: &str, name: &str) -> Option<Failure> {

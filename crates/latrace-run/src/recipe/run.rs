@@ -9,13 +9,13 @@ use latrace_core::random::stream;
 use latrace_core::{SamplingParams, Split};
 use latrace_engine::servers::ServersConfig;
 use latrace_engine::train_config::Loss;
-use latrace_engine::{TorchrunConfig, TrainConfig};
+use latrace_engine::{Compute, TorchrunConfig, TrainConfig};
 use latrace_objective::{AnswerChoice, AnswerEstimator, Fallback, Selection, Weighting};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 pub use super::distillation::{Contrast, Distillation};
-pub use super::engines::{EngineOptions, GenerateEngine, ScoreEngine, TrainEngine};
+pub use super::engines::{ComputeType, EngineOptions, GenerateEngine, ScoreEngine, TrainEngine};
 pub use super::markers::MarkerSource;
 pub use super::models::{
     FinalModel, InitialModel, PosteriorModel, PosteriorRows, Refinement, RefinementObjective, StartFrom,
@@ -423,6 +423,23 @@ impl RunRecipe {
         Ok(())
     }
 
+    /// Replaces `engine.compute = "auto"` by what it was when the run in `folder` began, or by what it is on this machine if
+    /// the run is to begin.
+    ///
+    /// # Errors
+    /// A run of another layout.
+    pub fn set_compute(&mut self, folder: &Path) -> Result<()> {
+        if self.engine.compute == ComputeType::Auto {
+            let is_begun = folder.join(layout::RECIPE).is_file();
+            self.engine.compute = match (is_begun, ComputeType::Auto.here()) {
+                (true, _) => of_run(folder)?.engine.compute,
+                (false, Compute::F32) => ComputeType::F32,
+                (false, Compute::Bf16) => ComputeType::Bf16,
+            };
+        }
+        Ok(())
+    }
+
     /// All settings as TOML.
     pub fn to_toml(&self) -> Result<String> {
         toml::to_string(self).context("cannot write the recipe as TOML")
@@ -748,6 +765,31 @@ mod tests {
     }
 
     #[test]
+    fn a_run_keeps_the_arithmetic_it_began_with() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, run) = (folder.path().join("recipe.toml"), folder.path().join("run"));
+        std::fs::write(&file, "[questions]\ntask = \"walk\"\n").unwrap();
+        let read = |compute: &str| RunRecipe::read(&file, &[format!("engine.compute={compute}")]).unwrap();
+        let settled = |compute: &str| {
+            let mut recipe = read(compute);
+            recipe.set_compute(&run).unwrap();
+            recipe.engine.compute
+        };
+        let here = match ComputeType::Auto.here() {
+            Compute::F32 => ComputeType::F32,
+            Compute::Bf16 => ComputeType::Bf16,
+        };
+        assert_eq!(settled("auto"), here);
+        std::fs::create_dir(&run).unwrap();
+        std::fs::write(run.join("layout.json"), "{\"layout\": 3, \"version\": \"0\"}").unwrap();
+        for begun in ["f32", "bf16"] {
+            std::fs::write(run.join("recipe.toml"), read(begun).to_toml().unwrap()).unwrap();
+            assert_eq!(settled("auto"), read(begun).engine.compute);
+            assert_eq!((settled("f32"), settled("bf16")), (ComputeType::F32, ComputeType::Bf16));
+        }
+    }
+
+    #[test]
     fn every_method_is_one_line_away() {
         let file = shipped().into_iter().find(|file| file.ends_with("quickstart.toml")).unwrap();
         for method in
@@ -859,7 +901,6 @@ mod tests {
             &["torchrun.lora=8"],
             "\"torchrun.lora\" is not there yet: adapters are trained by the built-in engine",
         );
-        check_refused(&["engine.compute=bf16"], "the built-in engine computes in f32");
     }
 
     #[test]

@@ -36,6 +36,13 @@ pub const ENGINES: &[OptionValue] = &[
     ("torchrun", "PyTorch; scores, and does not sample"),
 ];
 
+/// Types in which the built-in engine computes products.
+pub const COMPUTE_TYPES: &[OptionValue] = &[
+    ("f32", "The same bits on every machine"),
+    ("bf16", "Faster where the processor multiplies it: AVX-512 BF16, AMX"),
+    ("auto", "bf16 there, otherwise f32"),
+];
+
 /// Splits of questions.
 pub const SPLITS: &[OptionValue] = &[
     ("train", "Training split"),
@@ -95,7 +102,7 @@ mod tests {
     use latrace_questions::hints::HintKind;
     use latrace_questions::source::{AnswerRule, Format};
     use latrace_run::export::Target;
-    use latrace_run::recipe::run::{Duplicates, Method};
+    use latrace_run::recipe::run::{ComputeType, Duplicates, Method};
 
     #[track_caller]
     fn check<T: DeserializeOwned>(choices: &[OptionValue]) {
@@ -114,5 +121,6 @@ mod tests {
         check::<AnswerRule>(ANSWER_RULES);
         check::<HintKind>(HINTS);
         check::<Target>(TRAINERS);
+        check::<ComputeType>(COMPUTE_TYPES);
     }
 }

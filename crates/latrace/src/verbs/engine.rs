@@ -9,9 +9,9 @@ use latrace_engine::servers::ServersEngine;
 use latrace_engine::{CpuEngine, Engine, TorchrunEngine};
 use latrace_io::failure::Failure;
 use latrace_io::rows::Output;
-use latrace_run::recipe::run::{ScoreEngine, engine_settings};
+use latrace_run::recipe::run::{ComputeType, ScoreEngine, engine_settings};
 
-use super::choices::{ENGINES, one_of};
+use super::choices::{COMPUTE_TYPES, ENGINES, one_of};
 use super::interrupt::{command_line, end_children_and_say};
 
 /// The engine beside the built-in one, and its settings.
@@ -20,6 +20,9 @@ pub struct EngineChoice {
     /// Engine that does the work
     #[arg(long = "engine", value_name = "ENGINE", default_value = "cpu", value_parser = one_of::<ScoreEngine>(ENGINES))]
     kind: ScoreEngine,
+    /// Type in which the built-in engine computes products
+    #[arg(long, value_name = "TYPE", default_value = "f32", value_parser = one_of::<ComputeType>(COMPUTE_TYPES))]
+    compute: ComputeType,
     /// Setting of that engine, as in a recipe: 'servers.urls=["http://localhost:8000"]'; may be repeated
     #[arg(long = "engine-setting", value_name = "KEY=VALUE")]
     settings: Vec<String>,
@@ -28,7 +31,7 @@ pub struct EngineChoice {
 impl EngineChoice {
     /// The chosen engine; `built_in` unless another one is.
     pub fn or(&self, built_in: CpuEngine) -> Result<Box<dyn Engine>> {
-        engine(self.kind, &self.settings, built_in)
+        engine(self.kind, &self.settings, CpuEngine { compute: self.compute.here(), ..built_in })
     }
 
     /// Does a verb's work with the engine: Ctrl-C and SIGTERM end what it has started, and say what is `kept`; logs of

@@ -63,6 +63,7 @@ pub fn run(arguments: &RunArguments) -> Result<()> {
     let mut recipe = RunRecipe::read(&arguments.recipe, &arguments.settings)?;
     let folder = run_folder(arguments)?;
     recipe.set_date(&folder)?;
+    recipe.set_compute(&folder)?;
     let plan = plan(&recipe)?;
     if arguments.dry_run {
         return dry_run(&recipe, &plan, &folder, arguments.estimate);

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use tracing::info;
 
+use super::choices::{COMPUTE_TYPES, one_of};
 use super::columns::ColumnArguments;
 use super::input::{ModelInput, open_rows, read_rows};
 use super::output::check_unused;
@@ -17,6 +18,7 @@ use latrace_engine::training::{RECIPE, run_job};
 use latrace_engine::{CpuEngine, Engine, TrainConfig, TrainRow};
 use latrace_io::failure::Failure;
 use latrace_run::recipe;
+use latrace_run::recipe::run::ComputeType;
 
 /// Arguments of `latrace train`.
 #[derive(Args, Debug)]
@@ -55,6 +57,9 @@ pub struct TrainArguments {
     skip_bad_rows: bool,
     #[command(flatten)]
     columns: ColumnArguments,
+    /// Type in which products are computed; a training resumes with the one it began with
+    #[arg(long, value_name = "TYPE", default_value = "f32", value_parser = one_of::<ComputeType>(COMPUTE_TYPES))]
+    compute: ComputeType,
     /// Settings that override the recipe's, such as learning_rate=2e-5
     #[arg(value_name = "KEY=VALUE")]
     overrides: Vec<String>,
@@ -70,7 +75,8 @@ pub fn run(arguments: &TrainArguments) -> Result<()> {
     // Not before the rows are read: a training that cannot start leaves no folder.
     fs::create_dir_all(out).with_context(|| format!("cannot make the folder {}", out.display()))?;
     let job = FitJob { model: &model.folder, rows: &rows, config: &config, out, resume: arguments.resume };
-    run_job(&mut *CpuEngine::default().trainer()?, job).inspect_err(|_| remove_if_empty(out))
+    let engine = CpuEngine { compute: arguments.compute.here(), ..CpuEngine::default() };
+    run_job(&mut *engine.trainer()?, job).inspect_err(|_| remove_if_empty(out))
 }
 
 /// A training that fails before it writes anything leaves no empty folder behind; `remove_dir` refuses a folder

@@ -42,6 +42,7 @@ pub fn finished_run(questions: usize) -> ReportData {
             version: Some("0.1.0".to_owned()),
             finished: true,
             peak_memory_bytes: Some(912 << 20),
+            compute: vec!["f32".to_owned()],
             recipe: Some(
                 "seed = 2\nmethod = \"variational\"\n\n[traces]\nn = 8\ntemperature = 1.0\n".to_owned(),
             ),

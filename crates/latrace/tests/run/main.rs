@@ -12,9 +12,12 @@ use std::time::Duration;
 
 use latrace_core::random::stream;
 use latrace_core::{Split, Tokenizer, Verdict};
+use latrace_engine::cpu::unit;
+use latrace_engine::{CpuEngine, Engine, EngineRole};
 use latrace_run::pipeline::records::{
     ExampleRecord, QuestionRecord, ResponseRecord, ScoreRecord, TraceRecord, VerdictRecord, WeightRecord,
 };
+use latrace_run::recipe::run::ComputeType;
 use serde_json::{Value, json};
 
 use bench::{Bench, RECIPE, assert_same, contents, records};
@@ -843,6 +846,35 @@ fn kernels_floors_and_other_hints_are_settings_of_a_run() {
     };
     let (own, wrong) = (hints("plain"), hints("wrong"));
     assert!(own.iter().zip(&wrong).all(|(own, wrong)| own != wrong && wrong.is_some()));
+}
+
+#[test]
+fn automatic_arithmetic_is_settled_when_the_run_begins() {
+    let bench = Bench::new();
+    let settings = ["skip=[\"rft\"]", "engine.compute=auto"];
+    bench.done("r", &settings);
+    let run = bench.run_folder("r");
+    let here = CpuEngine { compute: ComputeType::Auto.here(), ..CpuEngine::default() };
+    let (compute, arithmetic) = if unit().is_some() {
+        ("bf16", here.identity(EngineRole::Train).compute)
+    } else {
+        ("f32", "f32".to_owned())
+    };
+    let recipe = fs::read_to_string(run.join("recipe.toml")).unwrap();
+    assert!(recipe.contains(&format!("compute = \"{compute}\"\n")), "{recipe}");
+    let metrics = fs::read_to_string(run.join("09-final/metrics.jsonl")).unwrap();
+    let mut lines = metrics.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    assert!(lines.all(|line| line["compute"] == arithmetic), "{metrics}");
+    let stages = ["01-initial", "03-traces", "04-scores", "09-final", "10-evaluation/final"];
+    for stage in stages {
+        let record: Value =
+            serde_json::from_slice(&fs::read(run.join(stage).join("stage.json")).unwrap()).unwrap();
+        assert_eq!(record["key"]["engine"]["compute"], arithmetic, "{stage}");
+    }
+    // Asked for again, the run keeps what it began with: nothing is done twice.
+    let before = contents(&run);
+    bench.done("r", &settings);
+    assert_eq!(before, contents(&run));
 }
 
 #[test]
