@@ -65,7 +65,8 @@ impl Element for f32 {
     unsafe fn narrow_halves(from: [*const Self; 2], counts: [usize; 2]) -> __m512i {
         // SAFETY: by the caller; vectors of bits are the same whatever their elements are called.
         unsafe {
-            let [low, high] = [0, 1].map(|half| _mm512_maskz_loadu_ps(mask(counts[half]), from[half]));
+            let low = _mm512_maskz_loadu_ps(mask(counts[0]), from[0]);
+            let high = _mm512_maskz_loadu_ps(mask(counts[1]), from[1]);
             std::mem::transmute(_mm512_cvtne2ps_pbh(high, low))
         }
     }
@@ -93,8 +94,8 @@ impl Element for bf16 {
     unsafe fn narrow_halves(from: [*const Self; 2], counts: [usize; 2]) -> __m512i {
         // SAFETY: by the caller.
         unsafe {
-            let [low, high] =
-                [0, 1].map(|half| _mm256_maskz_loadu_epi16(mask(counts[half]), from[half].cast::<i16>()));
+            let low = _mm256_maskz_loadu_epi16(mask(counts[0]), from[0].cast::<i16>());
+            let high = _mm256_maskz_loadu_epi16(mask(counts[1]), from[1].cast::<i16>());
             _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high)
         }
     }

@@ -17,6 +17,7 @@ use crate::parallel::{Scratch, Shared, for_each, with_scratch};
 use crate::simd::{Level, level};
 use operand::{Lanes, pack_across, pack_along};
 pub use reference::bf16_product_reference;
+use std::ops::Range;
 
 /// What multiplies values of bf16.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,8 +54,8 @@ const STEPS: usize = 32;
 const WORDS: usize = STEPS / 2;
 /// Words of a tile.
 const TILE: usize = LANES * WORDS;
-/// Steps of k that one run over a panel takes: the panel's part stays in the first-level cache.
-const RUN: usize = 512;
+/// Most steps of k that one run over a panel takes: the panel's part stays in the first-level cache.
+const RUN: usize = 640;
 /// Steps of k for which A and B are packed at once.
 const DEPTH: usize = 4096;
 /// Columns for which B is packed at once.
@@ -165,44 +166,55 @@ fn fill(c: &mut [f32], row_stride: usize, [m, n]: [usize; 2], start: Start<'_>) 
 
 /// A (rows × depth) as tiles: `packed[row / 16][step / 32][row % 16][step % 32 / 2]`, zeros beyond its end.
 pub(crate) fn pack_a(packed: &mut [f32], a: Matrix<'_>, rows: usize, depth: usize) {
-    let steps = depth.next_multiple_of(STEPS);
     let shared = Shared::new(packed);
-    for_each(rows.div_ceil(LANES), |tile| {
+    let is_along = a.column_stride == 1;
+    for_each_block(rows.div_ceil(LANES), depth, is_along, |tile, block, steps| {
         let lanes = Lanes { first: tile * LANES, count: LANES.min(rows - tile * LANES) };
-        for block in 0..steps / STEPS {
-            // SAFETY: one row of tiles per task.
-            let target = unsafe { shared.part((tile * (steps / STEPS) + block) * TILE, TILE) };
-            let depth = block * STEPS..depth.min((block + 1) * STEPS);
-            if a.column_stride == 1 {
-                pack_along(target, WORDS, a.data, a.row_stride, lanes, depth, false);
-            } else {
-                pack_across(target, WORDS, a.data, a.column_stride, lanes, depth, true);
-            }
+        // SAFETY: each tile is packed once.
+        let target = unsafe { shared.part((tile * depth.div_ceil(STEPS) + block) * TILE, TILE) };
+        if is_along {
+            pack_along(target, WORDS, a.data, a.row_stride, lanes, steps, false);
+        } else {
+            pack_across(target, WORDS, a.data, a.column_stride, lanes, steps, true);
         }
     });
 }
 
 /// B (depth × columns) as panels: `packed[column / 32][step / 2][column % 32]`, zeros beyond its end.
 pub(crate) fn pack_b<T: Element>(packed: &mut [f32], b: Matrix<'_, T>, columns: usize, depth: usize) {
-    let steps = depth.next_multiple_of(STEPS);
     let shared = Shared::new(packed);
-    for_each(columns.div_ceil(PANEL), |panel| {
-        for block in 0..steps / STEPS {
-            // SAFETY: one panel per task.
-            let target = unsafe { shared.part(panel * PANEL * steps / 2 + block * 2 * TILE, 2 * TILE) };
-            let depth = block * STEPS..depth.min((block + 1) * STEPS);
-            for half in 0..2 {
-                let first = panel * PANEL + half * LANES;
-                let lanes = Lanes { first, count: LANES.min(columns.saturating_sub(first)) };
-                let target = &mut target[half * LANES..];
-                if b.row_stride == 1 {
-                    pack_along(target, PANEL, b.data, b.column_stride, lanes, depth.clone(), true);
-                } else {
-                    pack_across(target, PANEL, b.data, b.row_stride, lanes, depth.clone(), false);
-                }
+    let is_along = b.row_stride == 1;
+    for_each_block(columns.div_ceil(PANEL), depth, is_along, |panel, block, steps| {
+        // SAFETY: each block of a panel is packed once.
+        let target = unsafe { shared.part((panel * depth.div_ceil(STEPS) + block) * 2 * TILE, 2 * TILE) };
+        for half in 0..2 {
+            let first = panel * PANEL + half * LANES;
+            let lanes = Lanes { first, count: LANES.min(columns.saturating_sub(first)) };
+            let target = &mut target[half * LANES..];
+            if is_along {
+                pack_along(target, PANEL, b.data, b.column_stride, lanes, steps.clone(), true);
+            } else {
+                pack_across(target, PANEL, b.data, b.row_stride, lanes, steps.clone(), false);
             }
         }
     });
+}
+
+/// Calls `pack(lane group, block, its steps)` for every block of 32 steps, in the order in which the matrix lies in memory:
+/// along lanes, or block by block across them.
+fn for_each_block(
+    groups: usize,
+    depth: usize,
+    is_along: bool,
+    pack: impl Fn(usize, usize, Range<usize>) + Sync + Send,
+) {
+    let blocks = depth.div_ceil(STEPS);
+    let steps = |block: usize| block * STEPS..depth.min((block + 1) * STEPS);
+    if is_along {
+        for_each(groups, |group| (0..blocks).for_each(|block| pack(group, block, steps(block))));
+    } else {
+        for_each(blocks, |block| (0..groups).for_each(|group| pack(group, block, steps(block))));
+    }
 }
 
 /// Where products go.
@@ -224,11 +236,13 @@ fn multiply(unit: Unit, target: Target, a: &[f32], b: &[f32], steps: usize) {
     let rows = (target.rows / (4 * threads)).next_multiple_of(PANEL).clamp(PANEL, ROWS);
     let blocks = target.rows.div_ceil(rows);
     let group = (panels * blocks / (4 * threads)).clamp(1, panels);
+    // Runs as even as they can be: C is read and written once for each.
+    let most = (steps / STEPS).div_ceil(steps.div_ceil(RUN).max(1)) * STEPS;
     for_each(blocks * panels.div_ceil(group), |task| {
         let (block, group_at) = (task % blocks, task / blocks * group);
         let unit = InUse::new(unit);
-        for run in (0..steps).step_by(RUN) {
-            let length = RUN.min(steps - run);
+        for run in (0..steps).step_by(most) {
+            let length = most.min(steps - run);
             for panel in group_at..panels.min(group_at + group) {
                 let b = &b[panel * PANEL * steps / 2 + run / 2 * PANEL..][..length / 2 * PANEL];
                 for row in (block * rows..target.rows.min((block + 1) * rows)).step_by(PANEL) {

@@ -79,7 +79,7 @@ mod vector {
     };
     use std::ops::Range;
 
-    #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
     pub(super) unsafe fn along<T: Element>(
         target: *mut f32,
         target_stride: usize,
@@ -99,7 +99,7 @@ mod vector {
         }
     }
 
-    #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
     pub(super) unsafe fn across<T: Element>(
         target: *mut f32,
         target_stride: usize,
