@@ -2,7 +2,7 @@
 //!
 //! The result of an output therefore depends on its row of A, its column of B and its start alone: not on
 //! tiling, on the number of rows beside it, on threads, or on the instruction set. Packed panels, register
-//! tiles of 12×32 (AVX-512) or 6×16 (AVX2).
+//! tiles of 12×32 (AVX-512) or 6×16 (AVX2, NEON).
 
 use std::ops::Range;
 
@@ -194,6 +194,8 @@ fn run<B: Element>(
         Level::Avx512 => tiled::<12, 32, B>(c, ldc, m, n, k, a, b, start, parallel, tile::AVX512.of(sum)),
         #[cfg(target_arch = "x86_64")]
         Level::Avx2 => tiled::<6, 16, B>(c, ldc, m, n, k, a, b, start, parallel, tile::AVX2.of(sum)),
+        #[cfg(target_arch = "aarch64")]
+        Level::Neon => tiled::<6, 16, B>(c, ldc, m, n, k, a, b, start, parallel, tile::NEON.of(sum)),
         _ => tiled::<4, 16, B>(c, ldc, m, n, k, a, b, start, parallel, tile::PORTABLE.of(sum)),
     }
 }

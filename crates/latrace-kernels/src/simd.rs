@@ -14,6 +14,8 @@ pub(crate) const LANES: usize = 16;
 pub enum Level {
     /// What every processor of the target has.
     Baseline,
+    /// NEON, which every aarch64 has.
+    Neon,
     /// AVX2 with FMA.
     Avx2,
     /// AVX-512 F, VL, BW and DQ, with FMA.
@@ -29,8 +31,9 @@ impl Level {
     /// has.
     pub const VARIABLE: &str = "LATRACE_SIMD";
     /// Its values.
-    pub const NAMES: [(&str, Level); 5] = [
+    pub const NAMES: [(&str, Level); 6] = [
         ("baseline", Level::Baseline),
+        ("neon", Level::Neon),
         ("avx2", Level::Avx2),
         ("avx512", Level::Avx512),
         ("avx512bf16", Level::Avx512Bf16),
@@ -74,7 +77,12 @@ fn detect() -> Level {
     }
 }
 
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(target_arch = "aarch64")]
+fn detect() -> Level {
+    Level::Neon
+}
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 fn detect() -> Level {
     Level::Baseline
 }

@@ -424,7 +424,9 @@ fn scores_do_not_depend_on_threads_batches_instructions_or_where_they_go() {
     assert_eq!(
         (
             refused.code,
-            refused.stderr.contains("expected one of baseline, avx2, avx512, avx512bf16, amx, got \"sse\"")
+            refused
+                .stderr
+                .contains("expected one of baseline, neon, avx2, avx512, avx512bf16, amx, got \"sse\"")
         ),
         (2, true),
         "{}",

@@ -8,6 +8,7 @@ mod score;
 use std::path::Path;
 
 use anyhow::Result;
+use latrace_io::failure::Failure;
 use latrace_io::memory::free_memory;
 pub use latrace_lm::train::peak_memory_bytes;
 pub use latrace_lm::{Compute, Level, level, unit};
@@ -67,12 +68,31 @@ impl CpuEngine {
 
     /// The model in `folder`, to sample from or to score with.
     fn load(self, folder: &Path) -> Result<Model> {
+        check_processor()?;
         let model = Model::load_on(Cpu { compute: self.compute }, folder)?;
         Ok(match self.compute {
             Compute::F32 => model,
             Compute::Bf16 => model.rounded(),
         })
     }
+}
+
+/// Refuses processors without fused multiply-add, unless somebody asks for them by name: a library's in its place is fifty
+/// times as slow.
+fn check_processor() -> Result<()> {
+    let asked_for = std::env::var(Level::VARIABLE).ok().and_then(|name| Level::named(&name));
+    check_level(level(), asked_for)
+}
+
+fn check_level(level: Level, asked_for: Option<Level>) -> Result<()> {
+    if level > Level::Baseline || asked_for == Some(Level::Baseline) {
+        return Ok(());
+    }
+    let hint = "other engines work without (docs/engines.md); LATRACE_SIMD=baseline computes here, about fifty times as slowly \
+                as with it";
+    Err(Failure::work("this processor lacks what the built-in engine needs: AVX2 with FMA, or NEON")
+        .hint(hint)
+        .into())
 }
 
 /// The language model returns its caller's errors only as messages, so the original is kept here for its
@@ -114,6 +134,28 @@ impl Engine for CpuEngine {
     }
 
     fn trainer(&self) -> Result<Box<dyn Fit>> {
+        check_processor()?;
         Ok(Box::new(CpuFit { compute: self.compute }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_processor_without_fused_products_is_refused_unless_asked_for() {
+        for (level, asked_for, is_usable) in [
+            (Level::Baseline, None, false),
+            (Level::Baseline, Some(Level::Amx), false),
+            (Level::Baseline, Some(Level::Baseline), true),
+            (Level::Neon, None, true),
+            (Level::Avx2, None, true),
+        ] {
+            let checked = check_level(level, asked_for);
+            assert_eq!(checked.is_ok(), is_usable, "{level:?} {asked_for:?}");
+        }
+        let error = check_level(Level::Baseline, None).unwrap_err();
+        assert!(error.to_string().contains("FMA"), "{error}");
     }
 }

@@ -336,7 +336,7 @@ impl InUse {
 
     #[cfg(not(target_arch = "x86_64"))]
     unsafe fn whole(&self, _: bool, _: &[f32], _: usize, _: &[f32], _: *mut f32, _: usize, _: bool) {
-        unreachable!("no unit is found on this architecture");
+        unreachable!("{:?} is not found on this architecture", self.0);
     }
 }
 

@@ -3,7 +3,7 @@
 //! A tile of A has a lane in each of its rows, of which the words are pairs of steps; half a panel of B has a pair of steps
 //! in each of its rows, of which the words are lanes. Each is the other's transpose.
 
-use super::{LANES, STEPS, WORDS};
+use super::{LANES, WORDS};
 use crate::element::Element;
 use std::ops::Range;
 
@@ -32,7 +32,6 @@ pub(super) fn pack_along<T: Element>(
             "lanes lie within the matrix"
         );
     }
-    #[cfg(target_arch = "x86_64")]
     // SAFETY: lanes and steps lie within the source, 16 rows of 16 words within the target, and units of bf16 come with
     // AVX-512.
     unsafe {
@@ -57,7 +56,6 @@ pub(super) fn pack_across<T: Element>(
             "steps lie within the matrix"
         );
     }
-    #[cfg(target_arch = "x86_64")]
     // SAFETY: as above.
     unsafe {
         vector::across(target.as_mut_ptr(), target_stride, source.as_ptr(), stride, lanes, depth, transposed);
@@ -70,7 +68,8 @@ fn check(target: &[f32], stride: usize) {
 
 #[cfg(target_arch = "x86_64")]
 mod vector {
-    use super::{LANES, Lanes, STEPS, WORDS};
+    use super::super::STEPS;
+    use super::{LANES, Lanes, WORDS};
     use crate::element::Element;
     use std::arch::x86_64::{
         __m512i, _mm512_loadu_si512, _mm512_permutexvar_epi16, _mm512_setzero_si512, _mm512_shuffle_i32x4,
@@ -162,5 +161,35 @@ mod vector {
             out[12 + c] = _mm512_shuffle_i32x4::<0xDD>(high01, high23);
         }
         out
+    }
+}
+
+/// No unit is found on other architectures, and nothing is packed for one.
+#[cfg(not(target_arch = "x86_64"))]
+mod vector {
+    use super::{Lanes, Range};
+
+    pub(super) unsafe fn along<T>(
+        _: *mut f32,
+        _: usize,
+        _: *const T,
+        _: usize,
+        _: Lanes,
+        _: Range<usize>,
+        _: bool,
+    ) {
+        unreachable!("no unit is found on this architecture");
+    }
+
+    pub(super) unsafe fn across<T>(
+        _: *mut f32,
+        _: usize,
+        _: *const T,
+        _: usize,
+        _: Lanes,
+        _: Range<usize>,
+        _: bool,
+    ) {
+        unreachable!("no unit is found on this architecture");
     }
 }

@@ -4,8 +4,10 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod portable;
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod vector;
 
 use half::bf16;
@@ -41,6 +43,36 @@ impl Ahead {
     pub(crate) fn lines(at: *const f32) -> Self {
         Self { at, second: 0, step: LINE }
     }
+
+    /// Asks for what is needed later: a row of so many values, which is two lines of the cache in the widest.
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    #[inline(always)]
+    fn fetch(&mut self, row: usize) {
+        fetch(self.at);
+        if row > LINE {
+            fetch(self.at.wrapping_add(self.second));
+        }
+        self.at = self.at.wrapping_add(self.step);
+    }
+}
+
+/// Asks for the line at any address.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn fetch(at: *const f32) {
+    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+    // SAFETY: a prefetch reads nothing, and SSE is part of the target.
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) };
+}
+
+/// Asks for the line at any address.
+#[cfg(target_arch = "aarch64")]
+#[inline(always)]
+fn fetch(at: *const f32) {
+    // SAFETY: a prefetch reads nothing.
+    unsafe {
+        std::arch::asm!("prfm pldl1keep, [{}]", in(reg) at, options(nostack, readonly, preserves_flags))
+    };
 }
 
 /// The tiles of one instruction set, by their number of rows less one.
@@ -74,6 +106,8 @@ macro_rules! by_rows {
 pub(crate) static AVX512: Tiles<12> = by_rows!(avx512, 1 2 3 4 5 6 7 8 9 10 11 12);
 #[cfg(target_arch = "x86_64")]
 pub(crate) static AVX2: Tiles<6> = by_rows!(avx2, 1 2 3 4 5 6);
+#[cfg(target_arch = "aarch64")]
+pub(crate) static NEON: Tiles<6> = by_rows!(neon, 1 2 3 4 5 6);
 pub(crate) static PORTABLE: Tiles<4> = by_rows!(portable, 1 2 3 4);
 
 /// The tiles of the instruction set in use, by their number of rows less one; as wide as its panels.
@@ -83,6 +117,8 @@ pub(crate) fn tiles(sum: Sum) -> &'static [Tile] {
         Level::Avx512 => AVX512.of(sum),
         #[cfg(target_arch = "x86_64")]
         Level::Avx2 => AVX2.of(sum),
+        #[cfg(target_arch = "aarch64")]
+        Level::Neon => NEON.of(sum),
         _ => PORTABLE.of(sum),
     }
 }
@@ -94,6 +130,8 @@ pub(crate) fn tiles_of_pairs() -> &'static [Tile] {
         Level::Avx512 => &AVX512.pairs,
         #[cfg(target_arch = "x86_64")]
         Level::Avx2 => &AVX2.pairs,
+        #[cfg(target_arch = "aarch64")]
+        Level::Neon => &NEON.pairs,
         _ => &PORTABLE.pairs,
     }
 }

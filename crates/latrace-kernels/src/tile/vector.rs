@@ -12,17 +12,6 @@ macro_rules! multiply {
     }};
 }
 
-/// Asks for what is needed later: a row of two vectors, which is two lines of the cache in the widest.
-macro_rules! prefetch {
-    ($ahead:ident) => {{
-        _mm_prefetch::<_MM_HINT_T0>($ahead.at.cast());
-        if 2 * LANES > LINE {
-            _mm_prefetch::<_MM_HINT_T0>($ahead.at.wrapping_add($ahead.second).cast());
-        }
-        $ahead.at = $ahead.at.wrapping_add($ahead.step);
-    }};
-}
-
 /// The sums into C: added to what is there if `$add`.
 macro_rules! put {
     ($acc:ident, $c:ident, $ldc:ident, $add:expr) => {{
@@ -36,7 +25,7 @@ macro_rules! put {
         }
     }};
 }
-pub(super) use {multiply, prefetch, put};
+pub(super) use {multiply, put};
 
 /// Defines `tile` and `pairs` in a module that names the instructions: `add`, `and_bits`, `as_floats`, `fmadd`, `load`,
 /// `load_bits`, `set_bits`, `set`, `setzero`, `shift_left` and `store`. Rows of a tile are two vectors of `$lanes`; every
@@ -71,7 +60,7 @@ macro_rules! vector_tiles {
                         }
                     }
                     for _ in 0..if CHAIN { k } else { BLOCK.min(k - block) } {
-                        prefetch!(ahead);
+                        ahead.fetch(2 * LANES);
                         multiply!(acc, a, row, step, [load(b), load(b.add(LANES))]);
                         b = b.wrapping_add(b_row);
                     }
@@ -100,7 +89,7 @@ macro_rules! vector_tiles {
                 for block in (0..k).step_by(BLOCK) {
                     let mut acc = [[setzero(); 2]; MR];
                     for first in (block..k.min(block + BLOCK)).step_by(2) {
-                        prefetch!(ahead);
+                        ahead.fetch(2 * LANES);
                         let (low, high) = (load_bits(b.cast()), load_bits(b.add(LANES).cast()));
                         // A value of bf16 is the upper half of the f32 that it equals.
                         let even = [shift_left::<16>(low), shift_left::<16>(high)];
