@@ -6,7 +6,7 @@ use std::process::Command;
 use std::{env, fs, io, process, thread};
 
 use latrace_engine::child::lacking;
-use latrace_engine::cpu::{self, Level};
+use latrace_engine::cpu::{self, Level, Limits};
 use latrace_verify::code::Sandbox;
 use serde::{Deserialize, Serialize};
 
@@ -104,6 +104,17 @@ fn instructions() -> Finding {
 
 fn slow_instructions(found: &str) -> Finding {
     Finding::lacking("instructions", format!("{found}: correct, but many times slower than avx2"))
+}
+
+/// How fast this machine is at most: what a rate of training or sampling has to be read beside.
+pub fn limits() -> [Finding; 2] {
+    let Limits { f32_products, bf16_products, memory } = Limits::measure();
+    let (billions, threads) = (|rate: f64| format!("{:.0}", rate / 1e9), rayon::current_num_threads());
+    let bf16 =
+        bf16_products.map_or("no unit for bf16".to_owned(), |rate| format!("{} in bf16", billions(rate)));
+    let products = format!("{} GFLOP/s in f32, {bf16}, on {threads} threads", billions(f32_products));
+    let read = format!("read at {:.1} GB/s; at batch 1, every token reads all weights", memory / 1e9);
+    [Finding::good("products", products), Finding::good("memory rate", read)]
 }
 
 fn name_of(level: Level) -> &'static str {

@@ -246,6 +246,17 @@ fn the_doctor_tells_what_there_is_and_leaves_nothing() {
     {
         assert!(tried.contains(part), "{part:?} in {tried}");
     }
+    let measured: Vec<Value> =
+        serde_json::from_str(&bench.run("doctor --bench --json").success().stdout).unwrap();
+    let found = |what: &str| {
+        let finding = measured.iter().find(|finding| finding["what"] == what).unwrap();
+        finding["found"].as_str().unwrap().to_owned()
+    };
+    // How fast is the machine's matter, and that of how this test was compiled.
+    let rate = |text: &str| text.split(' ').find_map(|word| word.parse::<f64>().ok()).unwrap();
+    let (products, memory) = (found("products"), found("memory rate"));
+    assert!(rate(&products) > 0.0 && products.contains("GFLOP/s in f32"), "{products}");
+    assert!(rate(&memory) > 0.0 && memory.contains("GB/s"), "{memory}");
     let failed = bench.run("doctor --try servers --engine-setting servers.command=[\"nowhere/vllm\"]");
     failed.failure(1, "missing, and needed: servers, tried");
     bench

@@ -8,7 +8,7 @@ use clap::Args;
 use super::choices::{ENGINES, one_of};
 use super::engine::{engine, remove_logs};
 use super::output::{print, print_json};
-use crate::doctor::{Finding, Health, examine};
+use crate::doctor::{Finding, Health, examine, limits};
 use crate::tiny_job::try_engine;
 use latrace_engine::{CpuEngine, EngineRole};
 use latrace_io::failure::Failure;
@@ -27,6 +27,7 @@ Examples:
   latrace doctor
   latrace doctor --runs /data/runs --json
   latrace doctor --try cpu --try torchrun
+  latrace doctor --bench --threads 1
   latrace doctor --try servers --engine-setting servers.kind=sglang")]
 pub struct DoctorArguments {
     /// Folder where runs will be written
@@ -38,6 +39,9 @@ pub struct DoctorArguments {
     /// Send a tiny job through an engine; may be repeated
     #[arg(long = "try", value_name = "ENGINE", value_parser = one_of::<ScoreEngine>(ENGINES))]
     engines: Vec<ScoreEngine>,
+    /// Measure how fast products and memory are
+    #[arg(long)]
+    bench: bool,
     /// Setting of an engine, as in a recipe: 'servers.urls=["http://localhost:8000"]'; may be repeated
     #[arg(long = "engine-setting", value_name = "KEY=VALUE")]
     settings: Vec<String>,
@@ -48,6 +52,9 @@ pub fn run(arguments: &DoctorArguments) -> Result<()> {
     // A misspelt setting is no finding about this machine.
     engine_settings(&arguments.settings)?;
     let mut findings = examine(&arguments.runs);
+    if arguments.bench {
+        findings.extend(limits());
+    }
     for kind in &arguments.engines {
         findings.push(tried(*kind, &arguments.settings));
     }
