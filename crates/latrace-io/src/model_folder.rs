@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::files::checksum;
+use crate::hub::model_folder;
 
 /// The description of a low-rank adapter, in a folder that is one.
 const ADAPTER: &str = "adapter_config.json";
@@ -43,7 +44,7 @@ fn checksums(folder: &Path) -> Result<BTreeMap<String, String>> {
     Ok(sums)
 }
 
-/// The folder of an adapter's base, if it is there: who reads the adapter says it if not.
+/// The folder of an adapter's base, here or on the hub, if it is there: who reads the adapter says it if not.
 fn base_of(folder: &Path) -> Result<Option<PathBuf>> {
     let path = folder.join(ADAPTER);
     if !path.exists() {
@@ -53,8 +54,11 @@ fn base_of(folder: &Path) -> Result<Option<PathBuf>> {
     let config: Value =
         serde_json::from_slice(&bytes).with_context(|| format!("{} is not valid JSON", path.display()))?;
     let named = config["base_model_name_or_path"].as_str().filter(|named| !named.is_empty());
-    let places = named.into_iter().flat_map(|named| [PathBuf::from(named), folder.join(named)]);
-    Ok(places.into_iter().find(|base| base.is_dir() && base != folder))
+    let Some(named) = named else { return Ok(None) };
+    let places = [PathBuf::from(named), folder.join(named)];
+    let here = places.into_iter().find(|base| base.is_dir() && base != folder);
+    let base = here.map_or_else(|| model_folder(named), Ok)?;
+    Ok(Some(base).filter(|base| base.is_dir()))
 }
 
 /// Names and shapes of the tensors in a folder's `*.safetensors`, from their headers alone.

@@ -5,6 +5,7 @@ use std::io::{IsTerminal, stderr};
 
 use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use latrace_engine::adapters::take_bases_from_hub;
 use latrace_engine::cpu::Level;
 use rayon::ThreadPoolBuilder;
 use tracing::level_filters::LevelFilter;
@@ -118,6 +119,7 @@ pub fn run(cli: &Cli) -> Result<()> {
     start_logging(cli.log_level);
     check_simd()?;
     start_threads(cli.thread_count())?;
+    take_bases_from_hub();
     // Run on a thread of the pool: entered from outside, each of the many short parallel loops would pay for
     // waking the pool.
     rayon::scope(|_| dispatch(&cli.command))

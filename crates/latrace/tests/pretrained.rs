@@ -377,8 +377,24 @@ fn adapters_are_trained_measured_merged_and_read_as_published() {
     let command = "sample --model published --data rows.jsonl --out samples.jsonl --n 2 --max-new-tokens 4";
     bench.done(&command.split(' ').collect::<Vec<_>>());
     bench.done(&["chat", "--model", "published", "--max-new-tokens", "2"]);
+    // Most of them name it by its id on the hub.
+    let (config, commit) = (bench.path("published/adapter_config.json"), "0123456789".repeat(4));
+    let named = fs::read_to_string(&config).unwrap();
+    let mut fields: Value = serde_json::from_str(&named).unwrap();
+    fields["base_model_name_or_path"] = json!("organisation/base");
+    fs::write(&config, fields.to_string()).unwrap();
+    let (code, said) = bench.run(&["score", "--model", "published", "--data", "rows.jsonl"]);
+    assert!(code == 1 && said.contains("organisation/base is no model on this machine"), "{said}");
+    bench.write("hub/models--organisation--base/refs/main", &commit);
+    for entry in fs::read_dir(bench.path("own/model")).unwrap() {
+        let (from, snapshot) =
+            (entry.unwrap().path(), format!("hub/models--organisation--base/snapshots/{commit}"));
+        fs::create_dir_all(bench.path(&snapshot)).unwrap();
+        fs::copy(&from, bench.path(&snapshot).join(from.file_name().unwrap())).unwrap();
+    }
+    assert_eq!(scores("published", "of-the-hub.jsonl"), adapted);
+    fs::write(&config, named).unwrap();
     // A base that has moved is asked for; one that has changed is another model.
-    let config = bench.path("published/adapter_config.json");
     let moved = fs::read_to_string(&config).unwrap().replace("own/model", "own/moved");
     fs::write(&config, moved).unwrap();
     let (code, said) = bench.run(&["score", "--model", "published", "--data", "rows.jsonl"]);

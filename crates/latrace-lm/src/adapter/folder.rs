@@ -9,10 +9,22 @@ use crate::fields::{Fields, read_json};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 const CONFIG: &str = "adapter_config.json";
 const WEIGHTS: &str = "adapter_model.safetensors";
 const BASE: &str = "base_model_name_or_path";
+
+/// Finds the folder of a base by its name; none if that is no name of the kind it knows. The error is a message.
+pub type FindBase = fn(&str) -> std::result::Result<Option<PathBuf>, String>;
+
+static ELSEWHERE: OnceLock<FindBase> = OnceLock::new();
+
+/// From now on a base that is no folder is looked for by `find`: published adapters name theirs by its id on a hub, of which
+/// this crate knows nothing. Only the first call counts.
+pub fn find_bases_by(find: FindBase) {
+    let _ = ELSEWHERE.set(find);
+}
 
 /// The folder of the base model, if `dir` is an adapter's folder.
 ///
@@ -43,14 +55,25 @@ fn base_in(fields: &Fields<'_>) -> Result<PathBuf> {
     let named = fields.text(BASE)?.unwrap_or_default();
     // As it is, which is how PEFT takes it; then as seen from the adapter, so that both can be moved together.
     let beside = fields.path.with_file_name(named);
-    let found = [PathBuf::from(named), beside].into_iter().find(|path| !named.is_empty() && path.is_dir());
-    let base =
-        found.ok_or_else(|| fields.error(BASE, "the folder of the base model", format!("{named:?}")))?;
+    let expected = |got: String| fields.error(BASE, "the folder of the base model", got);
+    if named.is_empty() {
+        return Err(expected("none".to_owned()));
+    }
+    let base = match [PathBuf::from(named), beside].into_iter().find(|path| path.is_dir()) {
+        Some(base) => base,
+        None => elsewhere(named)
+            .map_err(|error| expected(format!("{named:?} ({error})")))?
+            .ok_or_else(|| expected(format!("{named:?}")))?,
+    };
     // One adapter on another is one model with no other use, and two that name each other would have no end.
     if base.join(CONFIG).exists() {
         return Err(fields.error(BASE, "the folder of a whole model", format!("an adapter, {named:?}")));
     }
     Ok(base)
+}
+
+fn elsewhere(named: &str) -> std::result::Result<Option<PathBuf>, String> {
+    ELSEWHERE.get().map_or(Ok(None), |find| find(named))
 }
 
 /// Reads the adapter in `dir` of a model with this configuration, and its values: A and B of each part.

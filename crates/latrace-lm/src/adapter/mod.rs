@@ -7,7 +7,7 @@ mod fields;
 mod folder;
 mod lora;
 
-pub use folder::{base_of, model_file};
+pub use folder::{FindBase, base_of, find_bases_by, model_file};
 pub use lora::{Lora, PROJECTIONS};
 
 use crate::checkpoint::uniform;

@@ -37,6 +37,8 @@ impl Bench {
     /// The exit code of a command, and what it prints to both streams.
     pub fn run(&self, arguments: &[&str]) -> (i32, String) {
         let mut latrace = Command::new(assert_cmd::cargo::cargo_bin!("latrace"));
+        // Of the hub, there is what a test puts into the cache.
+        latrace.env("HF_HOME", self.folder.path()).env("HF_HUB_OFFLINE", "1");
         let output = latrace.current_dir(self.folder.path()).args(arguments).output().unwrap();
         let [stdout, stderr] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
         (output.status.code().unwrap(), format!("{stdout}{stderr}"))
