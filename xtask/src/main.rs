@@ -1,5 +1,6 @@
 //! The project's own chores: `cargo xtask check`, and the figures of its documents.
 
+mod bench;
 mod boundaries;
 mod dependencies;
 mod licences;
@@ -14,9 +15,10 @@ use anyhow::{Result, bail};
 const USAGE: &str = "\
 usage: cargo xtask check [--fast | --no-tests | --step NAME]
        cargo xtask docs
+       cargo xtask bench [--python PROGRAM] [--save]
        cargo xtask map OUT.svg SETTING/SEED ...
 
-map draws where the method pays, from the summaries of runs; docs/science.md has its command. docs rewrites the reference pages that are made from the code. check runs every check, cheapest first, and stops at the first that fails.
+map draws where the method pays, from the summaries of runs; docs/science.md has its command. bench measures training, scoring and sampling beside the machine's limits and xtask/src/bench/baseline.json, which --save writes, and beside PyTorch and vLLM if PROGRAM is a python that has them; nothing else should run meanwhile. docs rewrites the reference pages that are made from the code. check runs every check, cheapest first, and stops at the first that fails.
   --fast      without documentation and tests
   --no-tests  without tests
   --step      one check alone";
@@ -82,6 +84,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {
+        ["bench", arguments @ ..] => return finished(bench::run(arguments)),
         ["docs"] => return finished(rewrite_pages()),
         ["map", out, runs @ ..] if !runs.is_empty() => return finished(map::draw(out, runs)),
         _ => {}

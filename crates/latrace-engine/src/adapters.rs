@@ -9,8 +9,8 @@ use latrace_io::hub::model_folder;
 use latrace_lm::adapter::{base_of, find_bases_by};
 use latrace_lm::{Adapter, Config, Lora, Model, SaveDtype};
 
-/// From now on an adapter may name its base by its id on the hub, as published ones do: it is downloaded, or read from the
-/// hub's cache.
+/// Lets adapters name their base by its id on the hub, as published ones do: the base is downloaded, or read from the hub's
+/// cache.
 pub fn take_bases_from_hub() {
     find_bases_by(|name| {
         let folder = model_folder(name).map_err(|error| format!("{error:#}"))?;

@@ -65,13 +65,23 @@ impl Recorder {
         let read = |toml: &str| toml::from_str::<Value>(toml).unwrap_or(Value::Null);
         let earlier = fs::read_to_string(self.out.join(RECIPE)).unwrap_or_default();
         let differing = match difference(&read(&earlier), &read(&self.recipe)) {
-            same if same.is_empty() => "of other rows".to_owned(),
+            same if same.is_empty() => format!("of other rows{}", self.other_arithmetic()),
             settings => format!("with other rows or settings: {settings}"),
         };
         let message = format!("{} holds a training {differing}", self.out.display());
         Failure::work(message)
             .hint("give the rows and settings that began it, or another output folder")
             .into()
+    }
+
+    /// Of the training in the folder, if it says: in which arithmetic it began is no setting.
+    fn other_arithmetic(&self) -> String {
+        let metrics = fs::read_to_string(self.out.join(METRICS)).unwrap_or_default();
+        let last = metrics.lines().last().and_then(|line| serde_json::from_str::<Value>(line).ok());
+        let compute = last.and_then(|line| Some(line["compute"].as_str()?.to_owned()));
+        compute.map_or(String::new(), |compute| {
+            format!(", or in other arithmetic than this: it began in {compute}")
+        })
     }
 
     fn observe(&mut self, event: Event) -> Result<()> {

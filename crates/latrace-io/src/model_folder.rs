@@ -44,7 +44,8 @@ fn checksums(folder: &Path) -> Result<BTreeMap<String, String>> {
     Ok(sums)
 }
 
-/// The folder of an adapter's base, here or on the hub, if it is there: who reads the adapter says it if not.
+/// The folder of an adapter's base, in the form in which adapters name it: a folder, or an id on the hub. None if there is no
+/// such folder, which the reader of the adapter reports.
 fn base_of(folder: &Path) -> Result<Option<PathBuf>> {
     let path = folder.join(ADAPTER);
     if !path.exists() {
@@ -57,7 +58,8 @@ fn base_of(folder: &Path) -> Result<Option<PathBuf>> {
     let Some(named) = named else { return Ok(None) };
     let places = [PathBuf::from(named), folder.join(named)];
     let here = places.into_iter().find(|base| base.is_dir() && base != folder);
-    let base = here.map_or_else(|| model_folder(named), Ok)?;
+    let revision = config["revision"].as_str().map(|revision| format!("@{revision}")).unwrap_or_default();
+    let base = here.map_or_else(|| model_folder(&format!("{named}{revision}")), Ok)?;
     Ok(Some(base).filter(|base| base.is_dir()))
 }
 

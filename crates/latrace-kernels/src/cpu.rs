@@ -80,11 +80,10 @@ impl Device for Cpu {
     type Narrow = Vec<half::bf16>;
 
     fn arithmetic(&self) -> &'static str {
-        match (self.compute, self.unit()) {
-            (_, Some(Unit::Amx)) => "bf16 by AMX",
-            (_, Some(Unit::Dot)) => "bf16 by AVX-512",
-            (Compute::Bf16, None) => "f32 with weights in bf16",
-            (Compute::F32, None) => F32,
+        match self.unit() {
+            Some(Unit::Amx) => "bf16 by AMX",
+            Some(Unit::Dot) => "bf16 by AVX-512",
+            None => F32,
         }
     }
 

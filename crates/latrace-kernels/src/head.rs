@@ -9,7 +9,8 @@ use crate::log_sum_exp::log_sum_exp;
 use crate::parallel::{Shared, for_each};
 use crate::simd::{dispatched, exp, exp_sum, max};
 
-/// Values of the chunk of logits: 128 MiB. A row's result does not depend on how many rows share a chunk.
+/// Values of the chunk of logits: 128 MiB. A row's result does not depend on how many rows share a chunk; in
+/// bf16, the gradient of the weights does.
 pub const LOGITS_CHUNK: usize = 1 << 25;
 
 /// Rows at a time for a vocabulary, within [`LOGITS_CHUNK`].

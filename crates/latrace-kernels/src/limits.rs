@@ -4,11 +4,12 @@ use crate::bf16::{Rounded, unit};
 use crate::gemm::{Matrix, MatrixProduct, Start, Sum, Tiled};
 use std::time::Instant;
 
-/// Rows and columns of the products: a quarter of them fits in no first-level cache, all three in most last-level ones.
+/// Rows and columns of the products: each operand exceeds the first two levels of caches; all together fit in most last-level
+/// ones.
 const SIDE: usize = 1536;
 /// Bytes that are read: more than any cache holds.
 const BYTES: usize = 512 << 20;
-/// The best of so many tries counts: what else runs only takes away.
+/// The fastest of so many tries counts, since other load only slows them down.
 const TRIES: usize = 5;
 
 /// Rates of the current thread pool.
@@ -23,7 +24,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Measures, which takes a second or two.
+    /// Measures, which takes some seconds.
     pub fn measure() -> Limits {
         Limits {
             f32_products: products(&Tiled(Sum::Blocks)),

@@ -1,7 +1,7 @@
 //! Run-time choice of instruction set, and the few scalar functions that loops are built from.
 //!
 //! Each loop is written once, in plain Rust, and compiled three times: for AVX-512, for AVX2 with FMA, and
-//! for the baseline. Sums use [`LANES`] partial sums whatever the instruction set, and every multiply-add is
+//! for the baseline (which on aarch64 has NEON). Sums use [`LANES`] partial sums whatever the instruction set, and every multiply-add is
 //! fused, so all three give the same bits.
 
 use std::sync::OnceLock;
@@ -30,10 +30,13 @@ impl Level {
     /// The environment variable that names the highest level to use, to try a narrower one than the processor
     /// has.
     pub const VARIABLE: &str = "LATRACE_SIMD";
-    /// Its values.
-    pub const NAMES: [(&str, Level); 6] = [
+    /// Its values on this architecture.
+    #[cfg(target_arch = "aarch64")]
+    pub const NAMES: [(&str, Level); 2] = [("baseline", Level::Baseline), ("neon", Level::Neon)];
+    /// Its values on this architecture.
+    #[cfg(not(target_arch = "aarch64"))]
+    pub const NAMES: [(&str, Level); 5] = [
         ("baseline", Level::Baseline),
-        ("neon", Level::Neon),
         ("avx2", Level::Avx2),
         ("avx512", Level::Avx512),
         ("avx512bf16", Level::Avx512Bf16),
@@ -49,6 +52,7 @@ impl Level {
 /// The level in use on this machine.
 pub fn level() -> Level {
     static LEVEL: OnceLock<Level> = OnceLock::new();
+    // `Amx` stands above all others, those of other architectures too.
     let highest =
         || std::env::var(Level::VARIABLE).ok().and_then(|name| Level::named(&name)).unwrap_or(Level::Amx);
     // The variable can only narrow: a level that the processor lacks would end in an illegal instruction.

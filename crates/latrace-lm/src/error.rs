@@ -295,7 +295,7 @@ fn field_advice(field: &str) -> Option<&'static str> {
         return Some(SLIDING_WINDOW);
     }
     if field == "base_model_name_or_path" {
-        return Some("write there where the adapter's base model is now");
+        return Some("write there the folder of the adapter's base model, or its id on the hub");
     }
     field.starts_with("rope_").then_some("supported rope types are default, linear, llama3 and yarn")
 }

@@ -29,8 +29,8 @@ use latrace_io::failure::Failure;
         latrace report runs/quickstart         the run as one page\n  \
         latrace VERB --help                    what a verb reads and writes, with examples\n\n\
         Exit codes: 0 success, 1 failure, 2 usage error.\n\
-        Environment: LATRACE_SIMD=baseline|neon|avx2|avx512|avx512bf16|amx sets the widest instruction set to use.\n\
-        Results do not depend on it."
+        Environment: LATRACE_SIMD=baseline|avx2|avx512|avx512bf16|amx (aarch64: baseline|neon) sets the widest\n\
+        instruction set to use. Results in f32 do not depend on it."
 )]
 pub struct Cli {
     /// Number of threads; default: all cores. Results do not depend on it

@@ -103,7 +103,12 @@ fn instructions() -> Finding {
 }
 
 fn slow_instructions(found: &str) -> Finding {
-    Finding::lacking("instructions", format!("{found}: correct, but many times slower than avx2"))
+    Finding::lacking(
+        "instructions",
+        format!(
+            "{found}: the built-in engine needs AVX2 with FMA, and is fifty times slower without; other engines work (docs/engines.md)"
+        ),
+    )
 }
 
 /// How fast this machine is at most: what a rate of training or sampling has to be read beside.

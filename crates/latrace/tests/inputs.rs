@@ -231,6 +231,7 @@ fn changed_settings_are_named_when_work_is_to_resume() {
     fs::write(&description, text).unwrap();
     bench.write("data.jsonl", "{\"id\": \"b\", \"prompt\": \"one\"}\n");
     bench.refused(&format!("{sample} --seed 5"), &["different work: data changed, seed was 0, is 5"]);
+    bench.refused(&format!("{sample} --compute bf16"), &["different work: ", "engine"]);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Identity of an engine.
 
+use latrace_lm::F32;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -36,11 +37,11 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// The entry of a journal of samples. The built-in engine has none: journals from before there
-    /// were others name none.
+    /// The entry of a journal of samples. The built-in engine in f32 has none: journals from before there
+    /// was anything else name none.
     #[must_use]
     pub fn in_journal(&self) -> Option<(String, Value)> {
-        (self.kind != BUILT_IN).then(|| ("engine".to_owned(), json!(self)))
+        (self.kind != BUILT_IN || self.compute != F32).then(|| ("engine".to_owned(), json!(self)))
     }
 }
 

@@ -12,7 +12,7 @@ use latrace_io::failure::Failure;
 use latrace_io::memory::free_memory;
 pub use latrace_lm::train::peak_memory_bytes;
 pub use latrace_lm::{Compute, Level, Limits, level, unit};
-use latrace_lm::{Cpu, Device, Model, SamplerOptions};
+use latrace_lm::{Cpu, Device, F32, Model, SamplerOptions};
 
 pub use model::{SaveDtype, save_random};
 
@@ -77,22 +77,21 @@ impl CpuEngine {
     }
 }
 
-/// Refuses processors without fused multiply-add, unless somebody asks for them by name: a library's in its place is fifty
-/// times as slow.
+/// Refuses processors without fused multiply-add, unless `LATRACE_SIMD=baseline` is set: done in software, it is fifty times
+/// slower.
 fn check_processor() -> Result<()> {
     let asked_for = std::env::var(Level::VARIABLE).ok().and_then(|name| Level::named(&name));
     check_level(level(), asked_for)
 }
 
 fn check_level(level: Level, asked_for: Option<Level>) -> Result<()> {
-    if level > Level::Baseline || asked_for == Some(Level::Baseline) {
+    // Elsewhere, fused multiply-add is part of every processor.
+    if cfg!(not(target_arch = "x86_64")) || level > Level::Baseline || asked_for == Some(Level::Baseline) {
         return Ok(());
     }
     let hint = "other engines work without (docs/engines.md); LATRACE_SIMD=baseline computes here, about fifty times as slowly \
                 as with it";
-    Err(Failure::work("this processor lacks what the built-in engine needs: AVX2 with FMA, or NEON")
-        .hint(hint)
-        .into())
+    Err(Failure::work("this processor lacks what the built-in engine needs: AVX2 with FMA").hint(hint).into())
 }
 
 /// The language model returns its caller's errors only as messages, so the original is kept here for its
@@ -115,11 +114,16 @@ impl CallersError {
 }
 
 impl Engine for CpuEngine {
-    fn identity(&self, _: EngineRole) -> Identity {
+    fn identity(&self, role: EngineRole) -> Identity {
+        let arithmetic = match (Cpu { compute: self.compute }.arithmetic(), self.compute) {
+            // What is sampled from and scored with is rounded, what is trained is not.
+            (F32, Compute::Bf16) if role != EngineRole::Train => "f32 with weights in bf16",
+            (arithmetic, _) => arithmetic,
+        };
         Identity {
             kind: BUILT_IN.to_owned(),
             version: NUMERICS.to_owned(),
-            compute: Cpu { compute: self.compute }.arithmetic().to_owned(),
+            compute: arithmetic.to_owned(),
             attention: "tiled".to_owned(),
             exact: true,
         }
@@ -149,7 +153,6 @@ mod tests {
             (Level::Baseline, None, false),
             (Level::Baseline, Some(Level::Amx), false),
             (Level::Baseline, Some(Level::Baseline), true),
-            (Level::Neon, None, true),
             (Level::Avx2, None, true),
         ] {
             let checked = check_level(level, asked_for);

@@ -54,7 +54,8 @@ const STEPS: usize = 32;
 const WORDS: usize = STEPS / 2;
 /// Words of a tile.
 const TILE: usize = LANES * WORDS;
-/// Most steps of k that one run over a panel takes: the panel's part stays in the first-level cache.
+/// Most steps of k that one run over a panel takes: the panel's part, 40 KiB, stays near, in the first-level cache of processors
+/// with AMX.
 const RUN: usize = 640;
 /// Steps of k for which A and B are packed at once.
 const DEPTH: usize = 4096;
@@ -237,12 +238,12 @@ fn multiply(unit: Unit, target: Target, a: &[f32], b: &[f32], steps: usize) {
     let blocks = target.rows.div_ceil(rows);
     let group = (panels * blocks / (4 * threads)).clamp(1, panels);
     // Runs as even as they can be: C is read and written once for each.
-    let most = (steps / STEPS).div_ceil(steps.div_ceil(RUN).max(1)) * STEPS;
+    let run_length = (steps / STEPS).div_ceil(steps.div_ceil(RUN).max(1)) * STEPS;
     for_each(blocks * panels.div_ceil(group), |task| {
         let (block, group_at) = (task % blocks, task / blocks * group);
         let unit = InUse::new(unit);
-        for run in (0..steps).step_by(most) {
-            let length = most.min(steps - run);
+        for run in (0..steps).step_by(run_length) {
+            let length = run_length.min(steps - run);
             for panel in group_at..panels.min(group_at + group) {
                 let b = &b[panel * PANEL * steps / 2 + run / 2 * PANEL..][..length / 2 * PANEL];
                 for row in (block * rows..target.rows.min((block + 1) * rows)).step_by(PANEL) {

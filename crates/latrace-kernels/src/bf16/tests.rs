@@ -41,6 +41,9 @@ fn check([m, n, k]: [usize; 3], [ta, tb]: [bool; 2], start_kind: usize, stride: 
 #[test]
 fn is_bitwise_the_reference_across_blocks() {
     check([200, 70, 600], [false, true], 0, 70);
+    // Whole squares over several runs of k.
+    check([200, 96, 1400], [false, true], 0, 96);
+    check([64, 64, 1400], [false, false], 1, 64);
     check([13, 1100, 300], [true, false], 1, 1104);
     check([97, 33, 257], [false, false], 2, 33);
     check([300, 64, 512], [true, true], 3, 64);

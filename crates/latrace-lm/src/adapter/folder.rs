@@ -18,12 +18,12 @@ const BASE: &str = "base_model_name_or_path";
 /// Finds the folder of a base by its name; none if that is no name of the kind it knows. The error is a message.
 pub type FindBase = fn(&str) -> std::result::Result<Option<PathBuf>, String>;
 
-static ELSEWHERE: OnceLock<FindBase> = OnceLock::new();
+static FIND_BASE: OnceLock<FindBase> = OnceLock::new();
 
-/// From now on a base that is no folder is looked for by `find`: published adapters name theirs by its id on a hub, of which
-/// this crate knows nothing. Only the first call counts.
+/// Sets how a base that is no folder is found: published adapters name theirs by its id on a hub, of which this crate knows
+/// nothing. It is set once for the process, like a logger; later calls change nothing.
 pub fn find_bases_by(find: FindBase) {
-    let _ = ELSEWHERE.set(find);
+    let _ = FIND_BASE.set(find);
 }
 
 /// The folder of the base model, if `dir` is an adapter's folder.
@@ -61,7 +61,7 @@ fn base_in(fields: &Fields<'_>) -> Result<PathBuf> {
     }
     let base = match [PathBuf::from(named), beside].into_iter().find(|path| path.is_dir()) {
         Some(base) => base,
-        None => elsewhere(named)
+        None => elsewhere(&with_revision(named, fields)?)
             .map_err(|error| expected(format!("{named:?} ({error})")))?
             .ok_or_else(|| expected(format!("{named:?}")))?,
     };
@@ -72,8 +72,14 @@ fn base_in(fields: &Fields<'_>) -> Result<PathBuf> {
     Ok(base)
 }
 
+/// The base's name with the revision that the adapter was trained on, if it says which: `org/name@revision`.
+fn with_revision(named: &str, fields: &Fields<'_>) -> Result<String> {
+    let revision = fields.text("revision")?;
+    Ok(revision.map_or_else(|| named.to_owned(), |revision| format!("{named}@{revision}")))
+}
+
 fn elsewhere(named: &str) -> std::result::Result<Option<PathBuf>, String> {
-    ELSEWHERE.get().map_or(Ok(None), |find| find(named))
+    FIND_BASE.get().map_or(Ok(None), |find| find(named))
 }
 
 /// Reads the adapter in `dir` of a model with this configuration, and its values: A and B of each part.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use latrace_core::{Date, Markers, PromptTemplate, Split};
-use latrace_engine::{Compute, TrainConfig};
+use latrace_engine::TrainConfig;
 use latrace_io::failure::Failure;
 use latrace_objective::Fallback;
 use latrace_questions::source::Source;
@@ -21,8 +21,8 @@ use super::drawing::RescoringSettings;
 use super::refinement::RefinementSettings;
 use crate::prompting::{Conversation, Prompting};
 use crate::recipe::run::{
-    Dataset, EngineOptions, Method, ModelSource, Prompts, RunRecipe, Sampling, TracedQuestions, Traces,
-    TrainEngine,
+    ComputeType, Dataset, EngineOptions, Method, ModelSource, Prompts, RunRecipe, Sampling, TracedQuestions,
+    Traces, TrainEngine,
 };
 use crate::weigh::{Drawn, Fallbacks, WeighConfig};
 
@@ -323,7 +323,7 @@ pub struct FitSettings {
 impl FitSettings {
     /// Training by `config` on `rows`.
     pub fn new(rows: FitRows, config: &TrainConfig, engine: &EngineOptions) -> FitSettings {
-        let is_bf16 = engine.train == TrainEngine::Cpu && engine.compute.here() == Compute::Bf16;
+        let is_bf16 = engine.train == TrainEngine::Cpu && engine.compute == ComputeType::Bf16;
         // In bf16, a gradient's sum over tokens depends on where a pass begins.
         let tokens_per_micro_batch = if is_bf16 { config.tokens_per_micro_batch } else { 1 };
         let fixed = Pace { checkpoint_every: 0, tokens_per_micro_batch, recompute: false };

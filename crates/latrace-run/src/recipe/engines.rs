@@ -66,8 +66,8 @@ impl ComputeType {
     }
 }
 
-/// Who generates, scores and trains; and options of the built-in engine, of which `compute` alone affects results, but for how
-/// tables are divided into parts.
+/// Who generates, scores and trains; and options of the built-in engine. Of those `compute` alone affects results; the others
+/// change speed, memory, and how tables are divided into parts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EngineOptions {

@@ -15,6 +15,9 @@ pub(super) const DEFAULTS: &str = include_str!("defaults.toml");
 /// Tables with free-form keys.
 const FREE: [&str; 4] = ["model.shape", "questions.columns", "questions.kinds", "questions.question_kinds"];
 
+/// Tables that no baseline has: they say who does the work of the whole run.
+const ENGINES: [&str; 3] = ["engine", "servers", "torchrun"];
+
 /// Refuses unknown keys, in the recipe and in its baselines.
 pub(super) fn check_keys(given: &Table, source: &str) -> Result<()> {
     let known = known_keys()?;
@@ -23,6 +26,11 @@ pub(super) fn check_keys(given: &Table, source: &str) -> Result<()> {
     baselines.into_iter().flatten().try_for_each(|(name, baseline)| {
         let name = format!("baselines.{name}");
         let table = baseline.as_table().ok_or_else(|| not_a_table(source, &name, baseline))?;
+        if let Some(engine) = ENGINES.into_iter().find(|engine| table.contains_key(*engine)) {
+            let message =
+                format!("{source}: {name}.{engine}: a run has the same engines for all of its methods");
+            return Err(Failure::usage(message).hint(format!("set {engine} for the whole run")).into());
+        }
         check_table(table, &known, &format!("{name}."), source)
     })
 }

@@ -898,6 +898,10 @@ mod tests {
         check_refused(&["baselines.x.start=base"], "\"baselines.x.start\" was renamed");
         check_refused(&["initial.start=base"], "unknown key \"initial.start\"");
         check_refused(
+            &["baselines.rft.engine.compute=bf16"],
+            "baselines.rft.engine: a run has the same engines for all of its methods",
+        );
+        check_refused(
             &["torchrun.lora=8"],
             "\"torchrun.lora\" is not there yet: adapters are trained by the built-in engine",
         );

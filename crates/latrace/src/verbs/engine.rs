@@ -20,9 +20,9 @@ pub struct EngineChoice {
     /// Engine that does the work
     #[arg(long = "engine", value_name = "ENGINE", default_value = "cpu", value_parser = one_of::<ScoreEngine>(ENGINES))]
     kind: ScoreEngine,
-    /// Type in which the built-in engine computes products
-    #[arg(long, value_name = "TYPE", default_value = "f32", value_parser = one_of::<ComputeType>(COMPUTE_TYPES))]
-    compute: ComputeType,
+    /// Type in which the built-in engine computes products; default: f32
+    #[arg(long, value_name = "TYPE", value_parser = one_of::<ComputeType>(COMPUTE_TYPES))]
+    compute: Option<ComputeType>,
     /// Setting of that engine, as in a recipe: 'servers.urls=["http://localhost:8000"]'; may be repeated
     #[arg(long = "engine-setting", value_name = "KEY=VALUE")]
     settings: Vec<String>,
@@ -31,7 +31,13 @@ pub struct EngineChoice {
 impl EngineChoice {
     /// The chosen engine; `built_in` unless another one is.
     pub fn or(&self, built_in: CpuEngine) -> Result<Box<dyn Engine>> {
-        engine(self.kind, &self.settings, CpuEngine { compute: self.compute.here(), ..built_in })
+        if self.kind != ScoreEngine::Cpu && self.compute.is_some() {
+            let message = "--compute: expected the built-in engine, got another";
+            let hint = "the others' are the settings servers.dtype and torchrun.dtype: --engine-setting";
+            return Err(Failure::usage(message).hint(hint).into());
+        }
+        let compute = self.compute.unwrap_or_default().here();
+        engine(self.kind, &self.settings, CpuEngine { compute, ..built_in })
     }
 
     /// Does a verb's work with the engine: Ctrl-C and SIGTERM end what it has started, and say what is `kept`; logs of

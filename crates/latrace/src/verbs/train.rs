@@ -57,7 +57,7 @@ pub struct TrainArguments {
     skip_bad_rows: bool,
     #[command(flatten)]
     columns: ColumnArguments,
-    /// Type in which products are computed; a training resumes with the one it began with
+    /// Type in which products are computed; to resume a training, give the one it began with
     #[arg(long, value_name = "TYPE", default_value = "f32", value_parser = one_of::<ComputeType>(COMPUTE_TYPES))]
     compute: ComputeType,
     /// Settings that override the recipe's, such as learning_rate=2e-5

@@ -863,6 +863,7 @@ fn automatic_arithmetic_is_settled_when_the_run_begins() {
     let recipe = fs::read_to_string(run.join("recipe.toml")).unwrap();
     assert!(recipe.contains(&format!("compute = \"{compute}\"\n")), "{recipe}");
     let metrics = fs::read_to_string(run.join("09-final/metrics.jsonl")).unwrap();
+    assert!(metrics.lines().count() > 0);
     let mut lines = metrics.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     assert!(lines.all(|line| line["compute"] == arithmetic), "{metrics}");
     let stages = ["01-initial", "03-traces", "04-scores", "09-final", "10-evaluation/final"];
