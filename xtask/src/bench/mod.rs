@@ -6,7 +6,7 @@ mod work;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -106,7 +106,9 @@ impl Latrace {
     fn build() -> Result<Latrace> {
         let status = Command::new("cargo").args(["build", "--release", "--package", "latrace"]).status()?;
         ensure!(status.success(), "latrace cannot be built");
-        let program = Path::new("target/release/latrace").to_owned();
+        let target =
+            std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
+        let program = target.join("release/latrace");
         let said = output(Command::new(&program).args(["doctor", "--bench", "--json"]))?.0;
         Ok(Latrace { limits: Limits::read(&serde_json::from_str(&said)?)?, program })
     }
