@@ -28,7 +28,7 @@ pub use checkpoint::SaveDtype;
 pub use config::Config;
 pub use error::Error;
 pub use latrace_core::{SamplingParams, StopReason};
-pub use latrace_kernels::{Compute, Cpu, Device, F32, Level, Limits, level, unit};
+pub use latrace_kernels::{Compute, Cpu, Device, F32, Level, PeakRates, level, unit};
 pub use model::{Model, TokenLimits};
 pub use plan::{Divisor, TrainPlan, Update};
 pub use row_file::{RowFile, RowFileWriter};

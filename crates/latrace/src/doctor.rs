@@ -6,7 +6,7 @@ use std::process::Command;
 use std::{env, fs, io, process, thread};
 
 use latrace_engine::child::lacking;
-use latrace_engine::cpu::{self, Level, Limits};
+use latrace_engine::cpu::{self, Level, PeakRates};
 use latrace_verify::code::Sandbox;
 use serde::{Deserialize, Serialize};
 
@@ -113,7 +113,7 @@ fn slow_instructions(found: &str) -> Finding {
 
 /// How fast this machine is at most: what a rate of training or sampling has to be read beside.
 pub fn limits() -> [Finding; 2] {
-    let Limits { f32_products, bf16_products, memory } = Limits::measure();
+    let PeakRates { f32_products, bf16_products, memory } = PeakRates::measure();
     let (billions, threads) = (|rate: f64| format!("{:.0}", rate / 1e9), rayon::current_num_threads());
     let bf16 =
         bf16_products.map_or("no unit for bf16".to_owned(), |rate| format!("{} in bf16", billions(rate)));

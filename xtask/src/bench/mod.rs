@@ -12,7 +12,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Map, Value, json};
 
-use work::{Task, WORK, Work};
+use work::{Activity, WORK, Workload};
 
 /// Where models, rows and outputs are put.
 const FOLDER: &str = "target/bench";
@@ -26,11 +26,11 @@ const TURNS: usize = 3;
 /// The program in its release build, and what it says of this machine.
 pub struct Latrace {
     program: PathBuf,
-    limits: Limits,
+    limits: Peak,
 }
 
 /// Rates that nothing passes, from `latrace doctor --bench`.
-struct Limits {
+struct Peak {
     /// Of products (GFLOP/s), by type of computation.
     products: BTreeMap<&'static str, f64>,
     /// Of memory (GB/s).
@@ -54,7 +54,7 @@ pub fn run(arguments: &[&str]) -> Result<()> {
     }
     let latrace = Latrace::build()?;
     fs::create_dir_all(FOLDER)?;
-    let Limits { products, memory, instructions } = &latrace.limits;
+    let Peak { products, memory, instructions } = &latrace.limits;
     println!("{instructions}: products {products:?} GFLOP/s, memory {memory} GB/s\n");
     println!(
         "| work | compute | tokens/s | of the limit | of the baseline | best peer, in any type | times the peer |"
@@ -110,18 +110,18 @@ impl Latrace {
             std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
         let program = target.join("release/latrace");
         let said = output(Command::new(&program).args(["doctor", "--bench", "--json"]))?.0;
-        Ok(Latrace { limits: Limits::read(&serde_json::from_str(&said)?)?, program })
+        Ok(Latrace { limits: Peak::read(&serde_json::from_str(&said)?)?, program })
     }
 
     /// Tokens in a second: the best of some turns.
-    fn rate(&self, work: &Work, compute: &str) -> Result<f64> {
+    fn rate(&self, work: &Workload, compute: &str) -> Result<f64> {
         let turns = (0..TURNS).map(|_| work.rate(&self.program, compute)).collect::<Result<Vec<_>>>()?;
         Ok(turns.into_iter().fold(0.0, f64::max))
     }
 }
 
-impl Limits {
-    fn read(findings: &Value) -> Result<Limits> {
+impl Peak {
+    fn read(findings: &Value) -> Result<Peak> {
         let found = |what: &str| -> Result<String> {
             let all = findings.as_array().context("expected a list of findings")?;
             let finding = all.iter().find(|finding| finding["what"] == what);
@@ -138,14 +138,14 @@ impl Limits {
             rates.insert("bf16", number(bf16).context("no rate of bf16")?);
         }
         let memory = number(&memory).context("no rate of memory")?;
-        Ok(Limits { products: rates, memory, instructions: found("instructions")? })
+        Ok(Peak { products: rates, memory, instructions: found("instructions")? })
     }
 
     /// The tokens per second that the machine allows for the products with weights, attention left out: by their arithmetic,
     /// and by reading all weights for each token of a batch.
-    fn most(&self, work: &Work, compute: &str) -> f64 {
+    fn most(&self, work: &Workload, compute: &str) -> f64 {
         let products = self.products[compute] * 1e9 / work.operations();
-        let Task::Decode { batch } = work.task else { return products };
+        let Activity::Decode { batch } = work.task else { return products };
         let bytes = if compute == "f32" { 4.0 } else { 2.0 };
         products.min(self.memory * 1e9 * batch as f64 / (work.shape.weights() as f64 * bytes))
     }

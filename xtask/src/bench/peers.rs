@@ -6,7 +6,7 @@ use anyhow::Result;
 use serde_json::Value;
 
 use super::output;
-use super::work::{DRAWN, Task, UPDATES, Work};
+use super::work::{Activity, DRAWN, UPDATES, Workload};
 
 /// The fastest of a peer's settings.
 pub struct Peer {
@@ -18,16 +18,16 @@ pub struct Peer {
 ///
 /// # Errors
 /// A peer that is there and fails.
-pub fn best(python: &str, work: &Work) -> Result<Option<Peer>> {
+pub fn best(python: &str, work: &Workload) -> Result<Option<Peer>> {
     let (model, rows) = (work.shape.folder(), work.rows());
     let mut best: Option<Peer> = None;
     for (script, setting) in scripts(work.task) {
         let mut command = Command::new(python);
         command.arg(script).arg(&model).arg(&rows).arg(setting);
-        if let Task::Train { batch, .. } = work.task {
+        if let Activity::Train { batch, .. } = work.task {
             command.args([batch.to_string(), UPDATES.to_string()]);
         }
-        if let Task::Decode { .. } = work.task {
+        if let Activity::Decode { .. } = work.task {
             command.arg(DRAWN.to_string());
         }
         let said = output(&mut command)?.0;
@@ -44,12 +44,12 @@ pub fn best(python: &str, work: &Work) -> Result<Option<Peer>> {
 }
 
 /// Scripts and settings for a task.
-fn scripts(task: Task) -> Vec<(&'static str, &'static str)> {
+fn scripts(task: Activity) -> Vec<(&'static str, &'static str)> {
     const TORCH: &str = "oracle/bench_torch.py";
     match task {
-        Task::Train { .. } => vec![(TORCH, "train-f32"), (TORCH, "train-bf16")],
-        Task::Score => vec![(TORCH, "score-f32"), (TORCH, "score-bf16")],
-        Task::Decode { .. } => {
+        Activity::Train { .. } => vec![(TORCH, "train-f32"), (TORCH, "train-bf16")],
+        Activity::Score => vec![(TORCH, "score-f32"), (TORCH, "score-bf16")],
+        Activity::Decode { .. } => {
             vec![("oracle/bench_vllm.py", "float32"), ("oracle/bench_vllm.py", "bfloat16")]
         }
     }

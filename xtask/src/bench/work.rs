@@ -32,7 +32,7 @@ const M: Shape =
     Shape { name: "M", hidden: 512, layers: 8, head: 64, intermediate: 1536, vocabulary: 32_000 };
 
 #[derive(Clone, Copy)]
-pub enum Task {
+pub enum Activity {
     /// Updates of `batch` rows of `tokens` tokens.
     Train { batch: usize, tokens: usize },
     /// Log-probs of 64 rows of 256 tokens, timed as a whole process; peers are without their start.
@@ -42,20 +42,20 @@ pub enum Task {
 }
 
 #[derive(Clone, Copy)]
-pub struct Work {
+pub struct Workload {
     pub shape: Shape,
-    pub task: Task,
+    pub task: Activity,
 }
 
-pub const WORK: [Work; 7] = [
-    Work { shape: S, task: Task::Train { batch: 16, tokens: 256 } },
-    Work { shape: M, task: Task::Train { batch: 4, tokens: 512 } },
-    Work { shape: S, task: Task::Score },
-    Work { shape: M, task: Task::Score },
-    Work { shape: S, task: Task::Decode { batch: 32 } },
-    Work { shape: M, task: Task::Decode { batch: 32 } },
+pub const WORK: [Workload; 7] = [
+    Workload { shape: S, task: Activity::Train { batch: 16, tokens: 256 } },
+    Workload { shape: M, task: Activity::Train { batch: 4, tokens: 512 } },
+    Workload { shape: S, task: Activity::Score },
+    Workload { shape: M, task: Activity::Score },
+    Workload { shape: S, task: Activity::Decode { batch: 32 } },
+    Workload { shape: M, task: Activity::Decode { batch: 32 } },
     // S would stay in a cache, which no limit here is of.
-    Work { shape: M, task: Task::Decode { batch: 1 } },
+    Workload { shape: M, task: Activity::Decode { batch: 1 } },
 ];
 
 const PROMPT: usize = 64;
@@ -97,13 +97,13 @@ impl Shape {
     }
 }
 
-impl Work {
+impl Workload {
     /// Operations of products with weights for a token; the head is for tokens of responses alone.
     pub fn operations(&self) -> f64 {
         let (times, tokens) = match self.task {
-            Task::Train { tokens, .. } => (6.0, tokens),
-            Task::Score => (2.0, ROW),
-            Task::Decode { .. } => return 2.0 * self.shape.weights() as f64,
+            Activity::Train { tokens, .. } => (6.0, tokens),
+            Activity::Score => (2.0, ROW),
+            Activity::Decode { .. } => return 2.0 * self.shape.weights() as f64,
         };
         let scored = (tokens - PROMPT) as f64 / tokens as f64;
         times * (self.shape.projections() as f64 + scored * self.shape.head() as f64)
@@ -111,9 +111,9 @@ impl Work {
 
     pub fn name(&self) -> String {
         let task = match self.task {
-            Task::Train { .. } => "train".to_owned(),
-            Task::Score => "score".to_owned(),
-            Task::Decode { batch } => format!("decode {batch}"),
+            Activity::Train { .. } => "train".to_owned(),
+            Activity::Score => "score".to_owned(),
+            Activity::Decode { batch } => format!("decode {batch}"),
         };
         format!("{} {task}", self.shape.name)
     }
@@ -135,9 +135,9 @@ impl Work {
             output(Command::new(program).arg("init").arg("--config").arg(&config).arg("--out").arg(&folder))?;
         }
         let (count, prompt, response) = match self.task {
-            Task::Train { batch, tokens } => (batch * UPDATES, PROMPT, tokens - PROMPT),
-            Task::Score => (ROWS, PROMPT, ROW - PROMPT),
-            Task::Decode { batch } => (batch, PROMPT, 0),
+            Activity::Train { batch, tokens } => (batch * UPDATES, PROMPT, tokens - PROMPT),
+            Activity::Score => (ROWS, PROMPT, ROW - PROMPT),
+            Activity::Decode { batch } => (batch, PROMPT, 0),
         };
         let mut text = String::new();
         for row in 0..count {
@@ -160,14 +160,14 @@ impl Work {
         let _ = fs::remove_dir_all(&out);
         fs::create_dir_all(&out)?;
         let verb = match self.task {
-            Task::Train { .. } => "train",
-            Task::Score => "score",
-            Task::Decode { .. } => "sample",
+            Activity::Train { .. } => "train",
+            Activity::Score => "score",
+            Activity::Decode { .. } => "sample",
         };
         command.arg(verb).arg("--model").arg(self.shape.folder()).arg("--data").arg(self.rows());
         command.args(["--compute", compute]);
         match self.task {
-            Task::Train { batch, tokens } => {
+            Activity::Train { batch, tokens } => {
                 let batch_tokens = format!("tokens_per_micro_batch={}", batch * tokens);
                 command
                     .arg("--out")
@@ -177,12 +177,12 @@ impl Work {
                 output(&mut command)?;
                 updates_rate(&out.join("model/metrics.jsonl"))
             }
-            Task::Score => {
+            Activity::Score => {
                 let start = Instant::now();
                 output(command.arg("--out").arg(out.join("scores.jsonl")))?;
                 Ok((ROWS * ROW) as f64 / start.elapsed().as_secs_f64())
             }
-            Task::Decode { batch } => {
+            Activity::Decode { batch } => {
                 command.args(["--n", "1", "--temperature", "1", "--max-new-tokens", &DRAWN.to_string()]);
                 let said = output(command.arg("--out").arg(out.join("samples.jsonl")))?.1;
                 drawn_rate(&said).with_context(|| format!("no rate of batch {batch} in {said}"))

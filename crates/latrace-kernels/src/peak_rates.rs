@@ -14,7 +14,7 @@ const TRIES: usize = 5;
 
 /// Rates of the current thread pool.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct PeakRates {
     /// Operations of products in f32 (per second; a multiply-add is two).
     pub f32_products: f64,
     /// Of products in bf16, packing included; none without a unit for them.
@@ -23,10 +23,10 @@ pub struct Limits {
     pub memory: f64,
 }
 
-impl Limits {
+impl PeakRates {
     /// Measures, which takes some seconds.
-    pub fn measure() -> Limits {
-        Limits {
+    pub fn measure() -> PeakRates {
+        PeakRates {
             f32_products: products(&Tiled(Sum::Blocks)),
             bf16_products: unit().map(|unit| products(&Rounded(unit))),
             memory: memory(),
