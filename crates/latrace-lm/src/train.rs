@@ -91,8 +91,15 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Those of an update that took `seconds`, with the memory of this process; products in f32.
-    pub fn new(plan: &TrainPlan, update: &Update, rows: &[TrainRow], outcome: Outcome, seconds: f64) -> Self {
+    /// Those of an update that took `seconds` in the arithmetic `compute`, with the memory of this process.
+    pub fn new(
+        plan: &TrainPlan,
+        update: &Update,
+        rows: &[TrainRow],
+        outcome: Outcome,
+        seconds: f64,
+        compute: &'static str,
+    ) -> Self {
         let Outcome { loss, grad_norm, tokens } = outcome;
         Self {
             step: update.number,
@@ -106,7 +113,7 @@ impl Metrics {
             dropped_rows: plan.dropped,
             truncated_rows: plan.truncated,
             peak_memory_bytes: peak_memory_bytes(),
-            compute: F32,
+            compute,
             time: seconds_since_1970(),
         }
     }
@@ -223,9 +230,8 @@ impl<'a, D: Device> Run<'a, D> {
         let rows = self.read(update)?;
         let outcome = self.trainer.update(update, self.plan.divisor, &rows)?;
         let seconds = start.elapsed().as_secs_f64();
-        let metrics = Metrics::new(&self.plan, update, &rows, outcome, seconds);
         let compute = self.trainer.model().device.arithmetic();
-        (self.observer)(Event::Step(Metrics { compute, ..metrics }))
+        (self.observer)(Event::Step(Metrics::new(&self.plan, update, &rows, outcome, seconds, compute)))
     }
 
     /// The rows of an update, cut to the plan's limit.

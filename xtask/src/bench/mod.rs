@@ -145,7 +145,7 @@ impl Peak {
     /// and by reading all weights for each token of a batch.
     fn most(&self, work: &Workload, compute: &str) -> f64 {
         let products = self.products[compute] * 1e9 / work.operations();
-        let Activity::Decode { batch } = work.task else { return products };
+        let Activity::Decode { batch } = work.activity else { return products };
         let bytes = if compute == "f32" { 4.0 } else { 2.0 };
         products.min(self.memory * 1e9 * batch as f64 / (work.shape.weights() as f64 * bytes))
     }

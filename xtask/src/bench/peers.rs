@@ -21,13 +21,13 @@ pub struct Peer {
 pub fn best(python: &str, work: &Workload) -> Result<Option<Peer>> {
     let (model, rows) = (work.shape.folder(), work.rows());
     let mut best: Option<Peer> = None;
-    for (script, setting) in scripts(work.task) {
+    for (script, setting) in scripts(work.activity) {
         let mut command = Command::new(python);
         command.arg(script).arg(&model).arg(&rows).arg(setting);
-        if let Activity::Train { batch, .. } = work.task {
+        if let Activity::Train { batch, .. } = work.activity {
             command.args([batch.to_string(), UPDATES.to_string()]);
         }
-        if let Activity::Decode { .. } = work.task {
+        if let Activity::Decode { .. } = work.activity {
             command.arg(DRAWN.to_string());
         }
         let said = output(&mut command)?.0;
@@ -43,10 +43,10 @@ pub fn best(python: &str, work: &Workload) -> Result<Option<Peer>> {
     Ok(best)
 }
 
-/// Scripts and settings for a task.
-fn scripts(task: Activity) -> Vec<(&'static str, &'static str)> {
+/// Scripts and settings for an activity.
+fn scripts(activity: Activity) -> Vec<(&'static str, &'static str)> {
     const TORCH: &str = "oracle/bench_torch.py";
-    match task {
+    match activity {
         Activity::Train { .. } => vec![(TORCH, "train-f32"), (TORCH, "train-bf16")],
         Activity::Score => vec![(TORCH, "score-f32"), (TORCH, "score-bf16")],
         Activity::Decode { .. } => {

@@ -44,18 +44,18 @@ pub enum Activity {
 #[derive(Clone, Copy)]
 pub struct Workload {
     pub shape: Shape,
-    pub task: Activity,
+    pub activity: Activity,
 }
 
 pub const WORK: [Workload; 7] = [
-    Workload { shape: S, task: Activity::Train { batch: 16, tokens: 256 } },
-    Workload { shape: M, task: Activity::Train { batch: 4, tokens: 512 } },
-    Workload { shape: S, task: Activity::Score },
-    Workload { shape: M, task: Activity::Score },
-    Workload { shape: S, task: Activity::Decode { batch: 32 } },
-    Workload { shape: M, task: Activity::Decode { batch: 32 } },
+    Workload { shape: S, activity: Activity::Train { batch: 16, tokens: 256 } },
+    Workload { shape: M, activity: Activity::Train { batch: 4, tokens: 512 } },
+    Workload { shape: S, activity: Activity::Score },
+    Workload { shape: M, activity: Activity::Score },
+    Workload { shape: S, activity: Activity::Decode { batch: 32 } },
+    Workload { shape: M, activity: Activity::Decode { batch: 32 } },
     // S would stay in a cache, which no limit here is of.
-    Workload { shape: M, task: Activity::Decode { batch: 1 } },
+    Workload { shape: M, activity: Activity::Decode { batch: 1 } },
 ];
 
 const PROMPT: usize = 64;
@@ -100,7 +100,7 @@ impl Shape {
 impl Workload {
     /// Operations of products with weights for a token; the head is for tokens of responses alone.
     pub fn operations(&self) -> f64 {
-        let (times, tokens) = match self.task {
+        let (times, tokens) = match self.activity {
             Activity::Train { tokens, .. } => (6.0, tokens),
             Activity::Score => (2.0, ROW),
             Activity::Decode { .. } => return 2.0 * self.shape.weights() as f64,
@@ -110,7 +110,7 @@ impl Workload {
     }
 
     pub fn name(&self) -> String {
-        let task = match self.task {
+        let task = match self.activity {
             Activity::Train { .. } => "train".to_owned(),
             Activity::Score => "score".to_owned(),
             Activity::Decode { batch } => format!("decode {batch}"),
@@ -134,7 +134,7 @@ impl Workload {
             }
             output(Command::new(program).arg("init").arg("--config").arg(&config).arg("--out").arg(&folder))?;
         }
-        let (count, prompt, response) = match self.task {
+        let (count, prompt, response) = match self.activity {
             Activity::Train { batch, tokens } => (batch * UPDATES, PROMPT, tokens - PROMPT),
             Activity::Score => (ROWS, PROMPT, ROW - PROMPT),
             Activity::Decode { batch } => (batch, PROMPT, 0),
@@ -159,14 +159,14 @@ impl Workload {
         let (out, mut command) = (Path::new(FOLDER).join("out"), Command::new(program));
         let _ = fs::remove_dir_all(&out);
         fs::create_dir_all(&out)?;
-        let verb = match self.task {
+        let verb = match self.activity {
             Activity::Train { .. } => "train",
             Activity::Score => "score",
             Activity::Decode { .. } => "sample",
         };
         command.arg(verb).arg("--model").arg(self.shape.folder()).arg("--data").arg(self.rows());
         command.args(["--compute", compute]);
-        match self.task {
+        match self.activity {
             Activity::Train { batch, tokens } => {
                 let batch_tokens = format!("tokens_per_micro_batch={}", batch * tokens);
                 command

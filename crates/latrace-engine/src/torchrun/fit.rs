@@ -155,7 +155,7 @@ impl<'a> TorchrunRun<'a> {
         let tokens = rows.iter().map(|row| row.tokens.len()).sum();
         let outcome = Outcome { loss, grad_norm, tokens };
         let compute = self.config.dtype.name();
-        Ok(Metrics { peak_memory_bytes, compute, ..Metrics::new(plan, update, &rows, outcome, seconds) })
+        Ok(Metrics { peak_memory_bytes, ..Metrics::new(plan, update, &rows, outcome, seconds, compute) })
     }
 
     fn finish(&self, plan: &TrainPlan) -> Result<()> {

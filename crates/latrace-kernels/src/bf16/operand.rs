@@ -180,16 +180,5 @@ mod vector {
     ) {
         unreachable!("no unit is found on this architecture");
     }
-
-    pub(super) unsafe fn across<T>(
-        _: *mut f32,
-        _: usize,
-        _: *const T,
-        _: usize,
-        _: Lanes,
-        _: Range<usize>,
-        _: bool,
-    ) {
-        unreachable!("no unit is found on this architecture");
-    }
+    pub(super) use along as across;
 }

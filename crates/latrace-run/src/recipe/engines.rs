@@ -57,12 +57,19 @@ pub enum ComputeType {
 }
 
 impl ComputeType {
-    /// What it is on this machine.
-    pub fn here(self) -> Compute {
+    /// What it is on this machine: never `Auto`.
+    #[must_use]
+    pub fn settled(self) -> Self {
         match (self, unit()) {
-            (Self::Bf16, _) | (Self::Auto, Some(_)) => Compute::Bf16,
-            (Self::F32, _) | (Self::Auto, None) => Compute::F32,
+            (Self::Auto, Some(_)) => Self::Bf16,
+            (Self::Auto, None) => Self::F32,
+            (given, _) => given,
         }
+    }
+
+    /// What it is on this machine, for the engine.
+    pub fn here(self) -> Compute {
+        if self.settled() == Self::Bf16 { Compute::Bf16 } else { Compute::F32 }
     }
 }
 

@@ -9,7 +9,7 @@ use latrace_core::random::stream;
 use latrace_core::{SamplingParams, Split};
 use latrace_engine::servers::ServersConfig;
 use latrace_engine::train_config::Loss;
-use latrace_engine::{Compute, TorchrunConfig, TrainConfig};
+use latrace_engine::{TorchrunConfig, TrainConfig};
 use latrace_objective::{AnswerChoice, AnswerEstimator, Fallback, Selection, Weighting};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
@@ -417,8 +417,7 @@ impl RunRecipe {
     /// A run of another layout.
     pub fn set_date(&mut self, folder: &Path) -> Result<()> {
         if self.prompts.date.is_none() {
-            let is_begun = folder.join(layout::RECIPE).is_file();
-            self.prompts.date = if is_begun { of_run(folder)?.prompts.date } else { Some(today()) };
+            self.prompts.date = begun(folder)?.map_or(Some(today()), |begun| begun.prompts.date);
         }
         Ok(())
     }
@@ -430,12 +429,8 @@ impl RunRecipe {
     /// A run of another layout.
     pub fn set_compute(&mut self, folder: &Path) -> Result<()> {
         if self.engine.compute == ComputeType::Auto {
-            let is_begun = folder.join(layout::RECIPE).is_file();
-            self.engine.compute = match (is_begun, ComputeType::Auto.here()) {
-                (true, _) => of_run(folder)?.engine.compute,
-                (false, Compute::F32) => ComputeType::F32,
-                (false, Compute::Bf16) => ComputeType::Bf16,
-            };
+            let here = self.engine.compute.settled();
+            self.engine.compute = begun(folder)?.map_or(here, |begun| begun.engine.compute);
         }
         Ok(())
     }
@@ -444,6 +439,11 @@ impl RunRecipe {
     pub fn to_toml(&self) -> Result<String> {
         toml::to_string(self).context("cannot write the recipe as TOML")
     }
+}
+
+/// The recipe of the run in `folder`, if one has begun there.
+fn begun(folder: &Path) -> Result<Option<RunRecipe>> {
+    folder.join(layout::RECIPE).is_file().then(|| of_run(folder)).transpose()
 }
 
 /// The resolved recipe of a run folder.
@@ -776,8 +776,8 @@ mod tests {
             recipe.engine.compute
         };
         let here = match ComputeType::Auto.here() {
-            Compute::F32 => ComputeType::F32,
-            Compute::Bf16 => ComputeType::Bf16,
+            latrace_engine::Compute::F32 => ComputeType::F32,
+            latrace_engine::Compute::Bf16 => ComputeType::Bf16,
         };
         assert_eq!(settled("auto"), here);
         std::fs::create_dir(&run).unwrap();
