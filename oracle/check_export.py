@@ -3,14 +3,14 @@
 python oracle/check_export.py MODEL_DIR ROWS.jsonl SCORES.jsonl
 
 ROWS is what `latrace score` read (`id`, `prompt_ids` or `prompt`, `response_ids` or `response`), SCORES what it wrote (`id`, `token_ids`, `logprobs`); joined by id.
-transformers runs in float64, one row at a time. Prints the largest difference in nats; exit 1 if it is above 5e-5, or if ids, tokens or lengths do not match.
+transformers runs in float64, one row at a time. Prints the largest difference in nats; exit 1 if it is above 1e-4, or if ids, tokens or lengths do not match.
 """
 import json, sys
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-LIMIT = 5e-5  # nats per token: above what float32 forward passes differ by (PyTorch's own: 1e-5 to 4e-5), far below any wrong weight
+LIMIT = 1e-4  # nats per token: above what float32 forward passes differ by (PyTorch's own, worst of 14,619 tokens: 7.4e-5), far below any wrong weight
 
 
 def read(path):

@@ -230,15 +230,30 @@ fn max_lanes(mut lanes: [f32; LANES]) -> f32 {
     lanes[0]
 }
 
+/// Values whose exponentials are added in f32 before their sum goes on in f64.
+const EXP_BLOCK: usize = 256;
+
 /// Replaces each element by e^(x − shift), where no x is more than 88 above the shift, and returns their sum.
+///
+/// Next to a likely token the others of a large vocabulary are below half a step of the sum, and one sum over all
+/// of them would lose every one: so blocks are added in f32, and their sums in f64, in order.
 #[inline(always)]
 pub(crate) fn exp_sum(x: &mut [f32], shift: f32) -> f32 {
+    let mut sum = 0.0_f64;
+    for block in x.chunks_mut(EXP_BLOCK) {
+        sum += f64::from(exp_block_sum(block, shift));
+    }
+    sum as f32
+}
+
+#[inline(always)]
+fn exp_block_sum(x: &mut [f32], shift: f32) -> f32 {
     let mut lanes = [0.0_f32; LANES];
-    let (blocks, tail) = x.as_chunks_mut::<LANES>();
-    for block in blocks {
+    let (vectors, tail) = x.as_chunks_mut::<LANES>();
+    for vector in vectors {
         for i in 0..LANES {
-            block[i] = exp_bounded(block[i] - shift);
-            lanes[i] += block[i];
+            vector[i] = exp_bounded(vector[i] - shift);
+            lanes[i] += vector[i];
         }
     }
     for (i, value) in tail.iter_mut().enumerate() {
@@ -291,5 +306,16 @@ mod tests {
             let exact: f64 = a.iter().map(|x| f64::from(x - 40.0).exp()).sum();
             assert!((f64::from(sum) - exact).abs() <= 1e-6 * exact);
         }
+    }
+
+    #[test]
+    fn a_likely_value_does_not_swallow_the_unlikely() {
+        // 50,000 times 3e-8 beside 1: each is below half a step of 1 (6e-8), all of them are 0.0015.
+        let mut x = vec![-17.3_f32; 50_000];
+        x[0] = 0.0;
+        let exact: f64 = x.iter().map(|x| f64::from(*x).exp()).sum();
+        let sum = f64::from(exp_sum(&mut x, 0.0));
+        // The first block's other 15 values of the same lane are lost (4.6e-7), and the result is rounded.
+        assert!((sum - exact).abs() < 1e-6, "{sum} instead of {exact}");
     }
 }
