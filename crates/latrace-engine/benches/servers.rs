@@ -95,7 +95,7 @@ fn measure(servers: &[FakeServer; 2], in_flight: usize, model: &Path, folder: &P
     // Fewer places: fewer parts, or it takes minutes.
     let parts = (0..PARTS * in_flight / 128).collect();
     let prompts = Prompts::default();
-    let spent = draw_parts(&job, parts, folder, &prompts, || Ok(generator))?;
+    let spent = draw_parts(&job, parts, 0, folder, &prompts, || Ok(generator))?;
     let seconds = started.elapsed().as_secs_f64();
     let tokens = prompts.0.into_inner().unwrap_or_else(PoisonError::into_inner);
     let best = makespan(tokens.into_values().flatten(), 2 * in_flight) as f64 * TOKEN_TIME.as_secs_f64();

@@ -12,8 +12,9 @@ use crate::boundary::{Fit, FitJob};
 use latrace_io::difference::difference;
 use latrace_io::failure::Failure;
 use latrace_io::files::write_text;
-use latrace_io::progress::Progress;
+use latrace_io::progress::{Progress, is_in_stage, note_saved};
 use latrace_io::tensorboard::EventWriter;
+use latrace_io::words::grouped;
 
 /// The complete recipe, in the output folder.
 pub const RECIPE: &str = "recipe.toml";
@@ -87,14 +88,17 @@ impl Recorder {
     fn observe(&mut self, event: Event) -> Result<()> {
         match event {
             Event::Started { total_steps, dropped, truncated, resumed_from, normaliser } => {
-                tracing::info!("{total_steps} updates, mean response length {normaliser}");
-                tracing::info!("rows over the cut-off length: {dropped} dropped, {truncated} truncated");
+                tracing::debug!("{total_steps} updates, mean response length {normaliser:.1}");
+                if dropped + truncated > 0 {
+                    tracing::info!("rows over the cut-off length: {dropped} dropped, {truncated} truncated");
+                }
                 self.start(total_steps, resumed_from)
             }
             // Open since `Started`, which comes before any step.
             Event::Step(metrics) => self.open.as_mut().map_or(Ok(()), |open| open.record(&metrics)),
             Event::Checkpoint { step } => {
                 tracing::debug!("checkpoint after update {step}");
+                note_saved(step);
                 Ok(())
             }
             Event::NothingToDo => {
@@ -121,6 +125,7 @@ impl Recorder {
             events: EventWriter::create(&self.out, done + 1)?,
             progress: Progress::new("updates", done, Some(total_steps)),
         });
+        resumed_from.into_iter().for_each(note_saved);
         Ok(())
     }
 
@@ -128,7 +133,9 @@ impl Recorder {
         if let Some(open) = self.open.take() {
             open.progress.finish();
         }
-        tracing::info!("the model is in {}", self.out.display());
+        if !is_in_stage() {
+            tracing::info!("the model is in {}", self.out.display());
+        }
     }
 }
 
@@ -143,7 +150,8 @@ impl OpenRecord {
     }
 
     fn show(&mut self, metrics: &Metrics) {
-        self.progress.message(format!("loss {:.4}, {:.0} tokens/s", metrics.loss, metrics.tokens_per_second));
+        let rate = grouped(metrics.tokens_per_second as u64);
+        self.progress.message(format!("loss {:.3}, {rate} tokens/s", metrics.loss));
         self.progress.advance(1);
     }
 

@@ -19,3 +19,4 @@ pub mod stdout;
 pub mod table;
 pub mod tensorboard;
 pub mod text_table;
+pub mod words;

@@ -115,6 +115,8 @@ pub enum StageState {
     Begun,
     /// Not started.
     Waiting,
+    /// Made under other settings than the recipe's: to be redone.
+    Stale,
 }
 
 /// A stage of the run.

@@ -33,8 +33,7 @@ use anyhow::{Context, Result};
 
 use latrace_io::files::write_atomically;
 
-/// File name of the page in a run folder.
-pub const PAGE: &str = "report.html";
+pub use latrace_run::layout::PAGE;
 
 /// The data of a run folder, reduced to what fits into a page.
 ///

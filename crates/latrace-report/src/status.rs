@@ -1,7 +1,6 @@
 //! Progress of a run, from its folder alone. The lock is held only for an instant, so a working process is
 //! not disturbed.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,7 +12,10 @@ use serde_json::Value;
 
 use crate::text::cannot_read_folder;
 use crate::{ShownStage, StageState};
-use latrace_run::pipeline::folder::{RunFolder, read_record};
+use latrace_run::estimate::pace::Pace;
+use latrace_run::pipeline::folder::{RunFolder, StageRecord, read_record};
+use latrace_run::plan::plan;
+use latrace_run::recipe::run::of_run;
 
 /// The status of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -68,7 +70,7 @@ pub fn look(run: &Path) -> Result<RunStatus> {
     // Before the records are read: a run that finishes in between would otherwise be shown as stopped.
     let is_at_work = RunFolder::is_at_work(run)?;
     let mut stages = statuses(run, is_at_work)?;
-    estimate(&mut stages);
+    estimate(run, &mut stages)?;
     Ok(summed(run, stages, is_at_work))
 }
 
@@ -104,6 +106,8 @@ fn status_of(run: &Path, stage: ShownStage, is_at_work: bool) -> Result<StageSta
     let record = read_record(&folder)?;
     let seconds_spent = match &record {
         None => 0.0,
+        // It will all be done again.
+        Some(_) if stage.state == StageState::Stale => 0.0,
         // The record leaves out the session in progress, or one that was killed.
         Some(record) if stage.state == StageState::Begun => {
             record.seconds + this_session(&folder, is_at_work)?
@@ -111,7 +115,7 @@ fn status_of(run: &Path, stage: ShownStage, is_at_work: bool) -> Result<StageSta
         Some(record) => record.seconds,
     };
     let seconds_left = seconds_left(&stage);
-    let counts = record.filter(|record| record.done).map_or(Value::Null, |record| record.counts);
+    let counts = record.filter(StageRecord::is_current).map_or(Value::Null, |record| record.counts);
     Ok(StageStatus { stage, seconds_spent, seconds_left, counts })
 }
 
@@ -120,7 +124,7 @@ fn seconds_left(stage: &ShownStage) -> Option<f64> {
         StageState::Done => Some(0.0),
         StageState::Begun => stage.progress.as_ref()?.seconds_left,
         // Estimated later, if a stage of the same kind is finished.
-        StageState::Waiting => None,
+        StageState::Waiting | StageState::Stale => None,
     }
 }
 
@@ -144,61 +148,17 @@ fn modified(path: &Path) -> io::Result<SystemTime> {
     fs::metadata(path)?.modified()
 }
 
-/// Estimates a stage by one of the same kind in this run: of an earlier round, another method, or another
-/// model. Settings are the same there, unlike in other runs.
-fn estimate(stages: &mut [StageStatus]) {
-    let done = stages.iter().filter(|stage| stage.stage.state == StageState::Done);
-    // Of several of a kind the last counts.
-    let known: BTreeMap<String, f64> =
-        done.map(|stage| (kind(&stage.stage.folder), stage.seconds_spent)).collect();
-    for stage in stages.iter_mut().filter(|stage| stage.seconds_left.is_none()) {
-        let took = known.get(&kind(&stage.stage.folder));
-        // Longer at work than the other was: no time left is all that can be said.
-        stage.seconds_left = took.map(|took| (took - stage.seconds_spent).max(0.0));
-    }
-}
-
-/// `03-traces` of `baselines/rft/round-2/03-traces`.
-fn kind(folder: &str) -> String {
-    let numbered = |part: &&str| part.as_bytes().first().is_some_and(u8::is_ascii_digit);
-    folder.split('/').find(numbered).unwrap_or(folder).to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn stage(folder: &str, state: StageState, seconds_spent: f64) -> StageStatus {
-        let stage = ShownStage {
-            folder: folder.to_owned(),
-            title: String::new(),
-            method: None,
-            state,
-            seconds: None,
-            tokens: None,
-            progress: None,
-        };
-        StageStatus {
-            stage,
-            seconds_spent,
-            seconds_left: (state == StageState::Done).then_some(0.0),
-            counts: Value::Null,
+/// Estimates what has not begun by what finished stages of this run took for such work.
+fn estimate(run: &Path, stages: &mut [StageStatus]) -> Result<()> {
+    let plan = plan(&of_run(run)?)?;
+    let Some(pace) = Pace::of(&plan, run)? else { return Ok(()) };
+    // A run's stages are its plan's nodes, in their order.
+    for (id, (node, stage)) in plan.nodes.iter().zip(stages).enumerate() {
+        if stage.seconds_left.is_none() {
+            // Longer at work than expected: no time left is all that can be said.
+            let took = pace.seconds(id, node.stage);
+            stage.seconds_left = took.map(|took| (took - stage.seconds_spent).max(0.0));
         }
     }
-
-    #[test]
-    fn what_a_kind_of_stage_took_is_what_another_is_thought_to_take() {
-        let mut stages = [
-            stage("03-traces", StageState::Done, 30.0),
-            stage("10-evaluation/initial", StageState::Done, 8.0),
-            stage("09-final", StageState::Waiting, 0.0),
-            stage("10-evaluation/final", StageState::Waiting, 0.0),
-            stage("baselines/rft/round-2/03-traces", StageState::Begun, 12.0),
-        ];
-        estimate(&mut stages);
-        assert_eq!(
-            stages.map(|stage| stage.seconds_left),
-            [Some(0.0), Some(0.0), None, Some(8.0), Some(18.0)]
-        );
-    }
+    Ok(())
 }

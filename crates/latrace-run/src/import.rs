@@ -11,8 +11,9 @@ use latrace_io::model_folder::fingerprint;
 use serde_json::{Value, json};
 
 use crate::pipeline::context::RunContext;
+use crate::pipeline::currency::mark_stages;
 use crate::pipeline::folder::{RunFolder, StageFolder, read_record};
-use crate::pipeline::runner::{folder_of, key_of, remove};
+use crate::pipeline::runner::{folder_of, key_of, remove, states};
 use crate::plan::{Node, Plan, Role, plan};
 use crate::recipe::run::of_run;
 
@@ -37,7 +38,9 @@ pub fn import(run: &Path, stage: &str, model: &Path, replace: bool) -> Result<()
     if out.exists() {
         remove(&out)?;
     }
-    replace_folder(&out, |folder| take(folder, node, key, &start, model))
+    replace_folder(&out, |folder| take(folder, node, key, &start, model))?;
+    // What was made of the model before is no result of the run any more.
+    mark_stages(&plan, &states(&plan, run, &context)?, run)
 }
 
 /// Copies the model, with the run's own tokenizer and a record of where it came from.

@@ -23,6 +23,9 @@ const FILE: &str = "layout.json";
 /// The file of a run folder that holds the recipe in full.
 pub const RECIPE: &str = "recipe.toml";
 
+/// The file of a run folder that holds the report of the run.
+pub const PAGE: &str = "report.html";
+
 /// Contents of the version file.
 #[derive(Debug, Serialize, Deserialize)]
 struct Layout {

@@ -1,6 +1,7 @@
 //! Runs: the recipe, its plan, the run folder with its records, and the stages that fill it; also evaluation,
 //! comparison, export and import.
 
+pub mod clean;
 pub mod comparison;
 pub mod diagnostics;
 pub mod estimate;

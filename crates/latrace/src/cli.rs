@@ -1,6 +1,7 @@
 //! The command line: arguments, logging, the thread pool, and dispatch to each verb.
 
 use std::env;
+use std::fmt;
 use std::io::{IsTerminal, stderr};
 
 use anyhow::{Context, Result};
@@ -9,12 +10,15 @@ use latrace_engine::adapters::take_bases_from_hub;
 use latrace_engine::cpu::Level;
 use rayon::ThreadPoolBuilder;
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::FormatTime;
 
 use crate::doctor::available_threads;
 use crate::verbs::{
-    answer, build, chat, compare, completions, convert, doctor, eval, export, import, init, man, questions,
-    report, run as run_verb, sample, score, serve, status, train, verify, weigh,
+    answer, build, chat, clean, compare, completions, convert, doctor, eval, export, import, init, man,
+    questions, report, run as run_verb, sample, score, serve, status, train, verify, weigh,
 };
+use latrace_io::clock::now;
 use latrace_io::failure::Failure;
 
 /// The command line of `latrace`.
@@ -94,6 +98,8 @@ enum Command {
     Serve(serve::ServeArguments),
     /// Show a run's progress
     Status(status::StatusArguments),
+    /// Remove what a run folder does not need: stages of other settings, checkpoints
+    Clean(clean::CleanArguments),
     /// Compare models side by side: one table over models and benchmarks
     Compare(compare::CompareArguments),
     /// Export a training of a run for other trainers: TRL, LLaMA-Factory
@@ -146,6 +152,7 @@ fn dispatch(command: &Command) -> Result<()> {
         Command::Report(arguments) => report::run(arguments),
         Command::Serve(arguments) => serve::run(arguments),
         Command::Status(arguments) => status::run(arguments),
+        Command::Clean(arguments) => clean::run(arguments),
         Command::Compare(arguments) => compare::run(arguments),
         Command::Export(arguments) => export::run(arguments),
         Command::Import(arguments) => import::run(arguments),
@@ -159,11 +166,22 @@ fn dispatch(command: &Command) -> Result<()> {
     }
 }
 
+/// The time of a log line, in UTC: of the day on a terminal, where lines are short, and with the date elsewhere.
+struct ToTheSecond;
+
+impl FormatTime for ToTheSecond {
+    fn format_time(&self, line: &mut Writer<'_>) -> fmt::Result {
+        let now = now();
+        if stderr().is_terminal() { line.write_str(&now[11..19]) } else { line.write_str(&now) }
+    }
+}
+
 fn start_logging(level: LogLevel) {
     // A caller that uses this crate as a library may have installed its own subscriber, which stays.
     let _ = tracing_subscriber::fmt()
         .with_max_level(level)
         .with_target(false)
+        .with_timer(ToTheSecond)
         .with_ansi(stderr().is_terminal())
         // Never to standard output, where verbs without `--out` write their rows.
         .with_writer(stderr)

@@ -382,7 +382,8 @@ fn first_output(program: &str, arguments: &[&str]) -> Option<String> {
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-fn bytes(count: u64) -> String {
+/// An amount of memory or disk space.
+pub(crate) fn bytes(count: u64) -> String {
     let megabytes = count as f64 / (1_u64 << 20) as f64;
     if megabytes >= 1024.0 { format!("{:.1} GiB", megabytes / 1024.0) } else { format!("{megabytes:.0} MiB") }
 }

@@ -312,7 +312,7 @@ fn a_run_judges_by_a_verifier_of_its_own_and_again_when_that_changes() {
     let said = bench.done(&["run", "own.toml", "--run-dir", "r", "--dry-run"]);
     assert!(said.contains("verifier"), "{said}");
     let before = fs::read(bench.path("r/05-answers/stage.json")).unwrap();
-    bench.done(&["run", "own.toml", "--run-dir", "r"]);
+    bench.done(&["run", "own.toml", "--run-dir", "r", "--redo"]);
     assert_eq!(reasons(), BTreeSet::from([Reason::NoVerdict]));
     assert_eq!(fs::read(bench.path("r/05-answers/stage.json")).unwrap(), before);
     let (code, said) = bench.run(&["run", "own.toml", "--run-dir", "other", "verifier.command=[]"]);

@@ -476,10 +476,12 @@ fn told_to_stop(bench: &Bench) {
         assert_eq!(running(bench), Vec::<String>::new(), "{name}");
         assert_eq!(code, Some(130), "{log}");
         let resumes = format!(
-            "stopped; {name} keeps what is finished: parts, samples, checkpoints. The same command resumes: {}\n",
+            "; {name} keeps what is finished: parts, samples, checkpoints. The same command resumes: {}\n",
             child::shell_line(&words)
         );
         assert!(log.ends_with(&resumes), "expected {resumes:?} in {log}");
+        let last = log.lines().next_back().unwrap();
+        assert!(last.starts_with("stopped in stage ") && last.contains("/15 "), "{last}");
         assert!(!log.contains("error: "), "{log}");
     }
 }
@@ -506,7 +508,7 @@ fn verbs_told_to_stop(bench: &Bench) {
         assert_eq!(running(bench), Vec::<String>::new(), "{arguments:?}");
         assert_eq!(code, Some(130), "{log}");
         let last = log.lines().next_back().unwrap();
-        assert!(last.starts_with("stopped; ") && last.contains(kept), "{last}");
+        assert!(last.starts_with("stopped") && last.contains(&format!("; {kept}")), "{last}");
         assert!(!log.contains("error: "), "{log}");
     }
 }

@@ -8,8 +8,9 @@ use std::time::Instant;
 use anyhow::Result;
 use latrace_core::random::stream;
 use latrace_core::{SamplingParams, StopReason};
-use latrace_io::progress::Progress;
+use latrace_io::progress::{Progress, is_in_stage};
 use latrace_io::rows::{Row, shortest};
+use latrace_io::words::grouped;
 use serde_json::{Value, json};
 
 use crate::boundary::{Completion, Generate, GenerateClient, Request, StopTexts};
@@ -258,7 +259,7 @@ impl<'a> Work<'a> {
 
     fn show(&mut self) -> Result<()> {
         self.shown = self.grown;
-        self.progress.message(format!("{:.0} tokens/s", self.rate()));
+        self.progress.message(format!("{} tokens/s", grouped(self.rate() as u64)));
         // The first sample may be minutes away.
         self.progress.advance(0);
         self.drawing.tick()
@@ -308,7 +309,9 @@ fn summarise(spent: &Spent, remarks: &str) {
     let Spent { samples, tokens, seconds, reasons } = spent;
     let reasons: Vec<String> = reasons.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
     let (reasons, rate) = (reasons.join(", "), *tokens as f64 / seconds);
-    tracing::info!(
+    let said = format!(
         "{samples} samples ({reasons}); {tokens} tokens drawn in {seconds:.1} s, {rate:.0} a second; {remarks}"
     );
+    // A stage of a run says itself what it has drawn.
+    if is_in_stage() { tracing::debug!("{said}") } else { tracing::info!("{said}") }
 }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use latrace_core::StopReason;
-use latrace_io::progress::Progress;
+use latrace_io::progress::{Progress, expected_samples};
 
 use super::draw::{Drawing, MissingSamples, Prompt, PromptPlace, SampleJob, Spent, draw_missing};
 use super::journal::{FinishedSample, SampleLines};
@@ -44,13 +44,15 @@ pub trait PartSamples: Sync {
     fn write(&self, part: usize, samples: Vec<(Self::Of, Vec<Completion>)>) -> Result<()>;
 }
 
-/// Draws the samples of `parts` (their numbers, in ascending order), resuming from the journals in `folder`.
+/// Draws the samples of `parts` (their numbers, in ascending order), resuming from the journals in `folder`. The other
+/// parts have `written` samples, with which the count begins.
 ///
 /// # Errors
 /// Whatever `samples` returns; as [`draw_missing`].
 pub fn draw_parts<S: PartSamples>(
     job: &SampleJob,
     parts: Vec<usize>,
+    written: u64,
     folder: &Path,
     samples: &S,
     make: impl FnOnce() -> Result<Box<dyn Generate>>,
@@ -59,7 +61,7 @@ pub fn draw_parts<S: PartSamples>(
     if parts.is_empty() {
         return Ok(Spent::default());
     }
-    let mut progress = Progress::new(job.stage, 0, None);
+    let mut progress = Progress::new("samples", written, expected_samples());
     let (spent, earlier) = scope(|scope| {
         let mut drawing = Parts::new(job, parts, folder, samples, WriteBehind::new(scope));
         let spent = draw_missing(job, &mut drawing, make, &mut progress)?;
@@ -398,7 +400,7 @@ mod tests {
     fn every_part_is_written_once_with_samples_in_order_and_nothing_is_left_behind() {
         let folder = tempfile::tempdir().unwrap();
         let memory = Memory::default();
-        let spent = draw_parts(&job(), vec![0, 1, 2], folder.path(), &memory, || Ok(generator()));
+        let spent = draw_parts(&job(), vec![0, 1, 2], 0, folder.path(), &memory, || Ok(generator()));
         let spent = spent.unwrap();
         assert_eq!(memory.written(), [expected(0), expected(1), expected(2)]);
         assert_eq!((spent.samples, spent.tokens), (15, 15 * 6));
@@ -438,7 +440,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let memory = Memory::default();
         let never = || -> Result<Box<dyn Generate>> { panic!("nothing is missing") };
-        draw_parts(&job(), vec![1], folder.path(), &memory, never).unwrap();
+        draw_parts(&job(), vec![1], 0, folder.path(), &memory, never).unwrap();
         assert_eq!(memory.written(), [expected(1)]);
     }
 
@@ -450,7 +452,7 @@ mod tests {
             draw_and_fail(folder.path(), before, &memory);
             assert_eq!(memory.written().len(), usize::from(before >= 6), "{before}");
             let left: Vec<usize> = if before < 6 { vec![0, 2] } else { vec![2] };
-            let spent = draw_parts(&job(), left, folder.path(), &memory, || Ok(generator())).unwrap();
+            let spent = draw_parts(&job(), left, 0, folder.path(), &memory, || Ok(generator())).unwrap();
             assert_eq!(spent.samples, 15 - before as u64);
             assert_eq!(memory.written(), [expected(0), expected(2)], "{before}");
             assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
@@ -465,10 +467,10 @@ mod tests {
         let path = folder.path().join("unfinished-00000.jsonl");
         let text = fs::read_to_string(&path).unwrap();
         fs::write(&path, text.replace("\"sample\":1", "\"sample\":9")).unwrap();
-        let spent = draw_parts(&job(), vec![0], folder.path(), &memory, || Ok(generator())).unwrap();
+        let spent = draw_parts(&job(), vec![0], 0, folder.path(), &memory, || Ok(generator())).unwrap();
         assert_eq!((spent.samples, memory.written()), (5, vec![expected(0)]));
         fs::write(&path, text.replacen("\"token_ids\":[", "\"token_ids\":[1,", 1)).unwrap();
-        let error = draw_parts(&job(), vec![0], folder.path(), &Memory::default(), || Ok(generator()));
+        let error = draw_parts(&job(), vec![0], 0, folder.path(), &Memory::default(), || Ok(generator()));
         let error = format!("{:#}", error.unwrap_err());
         assert!(error.contains("unfinished-00000.jsonl") && error.contains("log-probs"), "{error}");
     }
@@ -480,7 +482,7 @@ mod tests {
         stale.iter().for_each(|path| fs::write(path, "").unwrap());
         fs::write(folder.path().join("part-00000.parquet"), "").unwrap();
         let memory = Memory::default();
-        draw_parts(&job(), vec![2], folder.path(), &memory, || Ok(generator())).unwrap();
+        draw_parts(&job(), vec![2], 0, folder.path(), &memory, || Ok(generator())).unwrap();
         assert_eq!(memory.written(), [expected(2)]);
         let left: Vec<_> =
             fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
@@ -488,7 +490,7 @@ mod tests {
         // Without parts to draw, too.
         fs::write(&stale[0], "").unwrap();
         let never = || -> Result<Box<dyn Generate>> { panic!("nothing is missing") };
-        draw_parts(&job(), Vec::new(), folder.path(), &memory, never).unwrap();
+        draw_parts(&job(), Vec::new(), 0, folder.path(), &memory, never).unwrap();
         assert!(!stale[0].exists());
     }
 }

@@ -160,7 +160,7 @@ impl FoundQuestions {
     /// Logs the counts; as a warning, with examples, if there are any.
     pub fn log(&self) {
         if !self.counts.is_any() {
-            return tracing::info!("{}", self.counts);
+            return tracing::debug!("{}", self.counts);
         }
         tracing::warn!("{}{}", self.counts, self.examples());
     }

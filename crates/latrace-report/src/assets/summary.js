@@ -28,7 +28,7 @@ function drawContents() {
 // Stages of an unfinished run.
 function drawProgress(data) {
   if (data.run.finished || !data.stages.length) return [];
-  const signs = { done: ["✓", "done"], begun: ["▸", "at work"], waiting: ["○", "waiting"] };
+  const signs = { done: ["✓", "done"], begun: ["▸", "at work"], waiting: ["○", "waiting"], stale: ["↻", "to be redone"] };
   const items = data.stages.map((stage) => {
     const [sign, spoken] = signs[stage.state];
     const name = stage.method ? `${shownName(stage.method)}: ${stage.title}` : stage.title;
@@ -41,6 +41,7 @@ function drawProgress(data) {
 
 function progressText({ state, seconds, progress }) {
   if (state === "done") return duration(seconds);
+  if (state === "stale") return "to be redone";
   if (!progress) return "";
   const amount = progress.total ? `${count(progress.done)} of ${count(progress.total)} ${progress.unit}` : `${count(progress.done)} ${progress.unit}`;
   const left = progress.seconds_left === null ? "" : `, ${duration(progress.seconds_left)} left`;

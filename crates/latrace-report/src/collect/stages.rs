@@ -55,7 +55,7 @@ impl Known {
     }
 
     fn is_own_training(&self) -> bool {
-        self.node.method.is_none() && self.training().is_some()
+        self.node.method.is_none() && self.training().is_some() && self.state() != StageState::Stale
     }
 
     fn fingerprint(&self) -> String {
@@ -72,15 +72,16 @@ impl Known {
     }
 
     fn is_done(&self) -> bool {
-        self.record.as_ref().is_some_and(|record| record.done)
+        self.record.as_ref().is_some_and(StageRecord::is_current)
     }
 
     fn counted_tokens(&self) -> Option<u64> {
-        self.record.as_ref().and_then(|record| record.counts["tokens"].as_u64())
+        self.record.as_ref().filter(|record| record.is_current())?.counts["tokens"].as_u64()
     }
 
     fn state(&self) -> StageState {
         match &self.record {
+            Some(record) if record.stale.is_some() => StageState::Stale,
             Some(record) if record.done => StageState::Done,
             Some(_) => StageState::Begun,
             None => StageState::Waiting,
@@ -162,6 +163,9 @@ impl RunStages {
                 format!("Not available yet: stage {stage} is running or was stopped.")
             }
             Some(StageState::Waiting) => format!("Not available yet: stage {stage} has not started."),
+            Some(StageState::Stale) => {
+                format!("Not available: stage {stage} was made under other settings, and is to be redone.")
+            }
         }
     }
 
@@ -184,7 +188,8 @@ impl RunStages {
     }
 
     fn records(&self) -> impl Iterator<Item = &StageRecord> {
-        self.stages.iter().filter_map(|stage| stage.record.as_ref())
+        let records = self.stages.iter().filter_map(|stage| stage.record.as_ref());
+        records.filter(|record| record.stale.is_none())
     }
 
     /// A digest that identifies the finished stages.

@@ -34,7 +34,7 @@ impl Finished<'_> {
     /// A node of the plan, if it is finished.
     pub(super) fn node(&self, id: NodeId) -> Result<Option<Found>> {
         let folder = self.run.join(self.plan.nodes[id].folder());
-        let record = read_record(&folder)?.filter(|record| record.done);
+        let record = read_record(&folder)?.filter(StageRecord::is_current);
         Ok(record.map(|record| Found { folder, record }))
     }
 }

@@ -149,7 +149,7 @@ fn does_not_lift(lift: &Lift) -> Option<String> {
 }
 
 /// A text in lines of at most [`WIDTH`] columns, all but the first indented as far as `opening` goes.
-fn wrapped(opening: &str, text: &str) -> Vec<String> {
+pub(crate) fn wrapped(opening: &str, text: &str) -> Vec<String> {
     let indent = " ".repeat(opening.len());
     let mut lines = vec![opening.to_owned()];
     for word in text.split(' ') {

@@ -2,6 +2,7 @@
 //! Lengths are limits, which samples rarely reach.
 
 pub mod needs;
+pub mod pace;
 mod questions;
 pub mod trial;
 

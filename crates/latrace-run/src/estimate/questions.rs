@@ -12,7 +12,7 @@ use latrace_questions::tasks::Sizes;
 use serde::Deserialize;
 
 use super::needs::start_model;
-use crate::pipeline::folder::read_record;
+use crate::pipeline::folder::{StageRecord, read_record};
 use crate::plan::{
     EvaluatedQuestions, EvaluationSettings, FitRows, ModelSettings, Node, Plan, QuestionSettings, Settings,
     Stage,
@@ -50,7 +50,7 @@ impl QuestionNumbers {
         let node = plan.node(None, 1, Stage::Questions).map(|id| &plan.nodes[id]);
         let node = node.context("the plan has no questions")?;
         let folder = run.join(node.folder());
-        if let Some(record) = read_record(&folder)?.filter(|record| record.done) {
+        if let Some(record) = read_record(&folder)?.filter(StageRecord::is_current) {
             let cannot = || format!("{} does not count its questions", folder.display());
             return serde_json::from_value(record.counts).with_context(cannot);
         }

@@ -193,7 +193,7 @@ fn last_training(plan: &Plan, run: &Path) -> Result<NodeId> {
 }
 
 fn is_done(stage: &Path) -> bool {
-    read_record(stage).ok().flatten().is_some_and(|record| record.done)
+    read_record(stage).ok().flatten().is_some_and(|record| record.is_current())
 }
 
 fn no_dataset(run: &Path) -> Failure {

@@ -54,6 +54,16 @@ pub struct StageRecord {
     /// be known before any server runs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub servers: Vec<ServerNote>,
+    /// Why the run's recipe no longer leads to it, so that it is to be redone; none for what is current.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stale: Option<String>,
+}
+
+impl StageRecord {
+    /// Whether it is finished, and what the run's recipe leads to.
+    pub fn is_current(&self) -> bool {
+        self.done && self.stale.is_none()
+    }
 }
 
 /// A run folder, locked by one process at a time.
@@ -192,7 +202,7 @@ impl StageFolder {
     fn finish(self, counts: Value) -> Result<Done> {
         let files = checksums(&self.path)?;
         let record = StageRecord { done: true, files, counts, ..self.unfinished() };
-        self.write(&record)?;
+        write_record(&self.path, &record)?;
         Ok(Done { digest: digest(&record), folder: self.path })
     }
 
@@ -207,19 +217,34 @@ impl StageFolder {
             files: BTreeMap::new(),
             counts: Value::Null,
             servers: self.servers.clone(),
+            stale: None,
         }
     }
 
     fn write_unfinished(&self) -> Result<()> {
-        self.write(&self.unfinished())
+        write_record(&self.path, &self.unfinished())
     }
+}
 
-    fn write(&self, record: &StageRecord) -> Result<()> {
-        let text = serde_json::to_string_pretty(record)?;
-        write_atomically(&self.path.join(RECORD), |writer| {
-            writeln!(writer, "{text}").context("cannot write the stage's record")
-        })
+fn write_record(folder: &Path, record: &StageRecord) -> Result<()> {
+    let text = serde_json::to_string_pretty(record)?;
+    write_atomically(&folder.join(RECORD), |writer| {
+        writeln!(writer, "{text}").context("cannot write the stage's record")
+    })
+}
+
+/// Records why a stage is to be redone, or with `None` that it is current; returns whether it is finished and was
+/// current before. A folder without a stage stays as it is.
+///
+/// # Errors
+/// I/O errors.
+pub(crate) fn mark(folder: &Path, stale: Option<String>) -> Result<bool> {
+    let Some(record) = read_record(folder)? else { return Ok(false) };
+    let was_current = record.is_current();
+    if record.stale != stale {
+        write_record(folder, &StageRecord { stale, ..record })?;
     }
+    Ok(was_current)
 }
 
 /// The paths in a folder, not in those below it. `cannot` names what fails, as in "cannot read the folder".

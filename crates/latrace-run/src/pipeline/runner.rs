@@ -14,11 +14,15 @@ use latrace_io::difference::difference;
 use latrace_io::files::checksum;
 use latrace_io::hub::model_folder;
 use latrace_io::model_folder::fingerprint;
+use latrace_io::progress::StageAtWork;
 use serde_json::{Map, Value, json};
 
 use super::context::RunContext;
-use super::folder::{Done, RunFolder, StageFolder, StageRecord, check_files, digest, read_record};
+use super::folder::{Done, RunFolder, StageFolder, StageRecord, check_files, digest, mark, read_record};
 use super::inputs::Inputs;
+use super::stage_line::stage_line;
+use crate::diagnostics::trained_tokens;
+use crate::estimate::pace::Pace;
 use crate::plan::{External, ModelSettings, Node, NodeId, Plan, Role, Settings, Step, settings_key};
 use crate::stages;
 
@@ -113,16 +117,42 @@ pub fn run(plan: &Plan, run: &RunFolder, context: &RunContext) -> Result<Vec<Don
         let folder = run.path().join(node.folder());
         // Nodes come in order of execution, so that all inputs are done.
         let key = key(node, &done, context)?.context("an input of the stage is missing")?;
-        let work = |stage: &StageFolder| stages::work(node, &Inputs::of(node, &done), context, stage);
-        let result = do_stage(node, &folder, key, &label(plan, id), context, work)?;
+        let mut was_at_work = false;
+        let work = |stage: &StageFolder| {
+            was_at_work = true;
+            let _at_work = begin(plan, id, run.path())?;
+            stages::work(node, &Inputs::of(node, &done), context, stage)
+        };
+        let result = do_stage(node, &folder, key, context, work)?;
+        if was_at_work {
+            say_done(plan, id, run.path())?;
+        }
         done.push(Some(result));
     }
     Ok(done.into_iter().flatten().collect())
 }
 
-/// A node's name in messages: that of the first step that uses it.
+/// A stage that is about to be worked at is named in all that is counted.
+fn begin(plan: &Plan, id: NodeId, run: &Path) -> Result<StageAtWork> {
+    let samples = Pace::of(plan, run)?.and_then(|pace| pace.samples(id));
+    Ok(StageAtWork::begin(label(plan, id), samples))
+}
+
+/// Says what a stage came to, and how long the rest takes.
+fn say_done(plan: &Plan, id: NodeId, run: &Path) -> Result<()> {
+    let node = &plan.nodes[id];
+    let folder = run.join(node.folder());
+    let record = read_record(&folder)?.context("a finished stage has no record")?;
+    let trained = if matches!(node.settings, Settings::Fit(_)) { trained_tokens(&folder)? } else { None };
+    let pace = Pace::of(plan, run)?;
+    tracing::info!("stage {}: {}", label(plan, id), stage_line(node, &record, trained, pace.as_ref()));
+    Ok(())
+}
+
+/// A node's name in messages: its place in the plan, and the name of the first step that uses it.
 fn label(plan: &Plan, id: NodeId) -> String {
-    plan.steps.iter().find(|step| step.node == id).map(Step::label).unwrap_or_default()
+    let step = plan.steps.iter().find(|step| step.node == id).map(Step::label).unwrap_or_default();
+    format!("{}/{} {step}", id + 1, plan.nodes.len())
 }
 
 /// Executes a stage unless it is finished under the same key: `work` fills its folder, resuming from the
@@ -131,13 +161,14 @@ fn do_stage(
     node: &Node,
     folder: &Path,
     key: Value,
-    label: &str,
     context: &RunContext,
     work: impl FnOnce(&StageFolder) -> Result<Value>,
 ) -> Result<Done> {
     let record = read_record(folder)?;
     let state = state_of(record.as_ref(), &key);
     if let (State::Done, Some(record)) = (&state, &record) {
+        // It was thought to change with a stage before it, whose result turned out to be the same.
+        mark(folder, None)?;
         return finished(node, folder, record);
     }
     if let State::Changed(_) = state {
@@ -146,7 +177,6 @@ fn do_stage(
     let Earlier { seconds, servers } = earlier(&state, record);
     let mut stage = StageFolder::begin(folder, node.stage.name(), key, seconds)?;
     stage.note(servers)?;
-    tracing::info!("{label}");
     let outcome = work(&stage);
     stage.note(context.engine.take_server_notes())?;
     // An error of the work is recorded, too, with the time until then.

@@ -6,20 +6,18 @@ use latrace_objective::statistics::Accuracy;
 use latrace_questions::contamination::Contamination;
 
 use super::summary::{ModelSummary, RunSummary};
-use crate::diagnostics::in_lines;
+use crate::diagnostics::{in_lines, wrapped};
 use crate::release::MODEL;
 
 /// The summary as text: a table, and its interpretation.
 pub fn in_words(summary: &RunSummary, run: &Path) -> String {
     let mut lines = table(summary);
     lines.push(String::new());
-    lines.extend(verdict(summary));
-    lines.extend(contamination(summary));
-    lines.extend(bounds(summary));
-    lines.push(effort(summary));
+    let findings = verdict(summary).into_iter().chain(contamination(summary)).chain(bounds(summary));
+    lines.extend(findings.chain([effort(summary)]).flat_map(|sentence| wrapped("", &sentence)));
     lines.extend(diagnostics(summary));
     lines.push(String::new());
-    lines.push(next_steps(summary, run));
+    lines.extend(next_steps(summary, run));
     lines.join("\n")
 }
 
@@ -96,14 +94,15 @@ fn effort(summary: &RunSummary) -> String {
     format!("{seconds:.0} s of work, {megabytes:.0} MB at the peak, seed {}.", summary.seed)
 }
 
-fn next_steps(summary: &RunSummary, run: &Path) -> String {
-    format!(
-        "The model is in {2}. Next: `latrace chat {0}` talks to it; `latrace report {0}` draws the run as one \
-         page; `latrace run … seed={1}` repeats it with another seed.",
-        run.display(),
-        summary.seed + 1,
-        run.join(MODEL).display()
-    )
+/// The commands on lines of their own, whole, to be copied.
+fn next_steps(summary: &RunSummary, run: &Path) -> Vec<String> {
+    let (run, seed) = (run.display(), summary.seed + 1);
+    vec![
+        format!("The model is in {run}/{MODEL}. Next:"),
+        format!("  latrace chat {run}      talks to it"),
+        format!("  latrace report {run}    draws the run as one page"),
+        format!("  latrace run … --run-dir {run}-seed-{seed} seed={seed}    repeats it with another seed"),
+    ]
 }
 
 fn table(summary: &RunSummary) -> Vec<String> {
@@ -244,10 +243,27 @@ mod tests {
         assert!(lines[3].ends_with("   30.0      -"), "{text}");
     }
 
+    /// As one line: where sentences are broken does not matter here.
+    fn unwrapped(text: &str) -> String {
+        text.replace('\n', " ")
+    }
+
+    #[test]
+    fn sentences_fit_a_terminal_of_80_columns() {
+        let text = words(&summary(0.4, 0.52));
+        // A table is as wide as it has columns, and a command stays whole.
+        let sentences =
+            text.lines().skip_while(|line| !line.is_empty()).take_while(|line| !line.contains("Next:"));
+        assert!(
+            sentences.clone().count() > 4 && sentences.clone().all(|line| line.chars().count() <= 80),
+            "{text}"
+        );
+    }
+
     #[test]
     fn a_gain_is_claimed_where_the_intervals_are_apart() {
         let check = |initial, last, expected: &str| {
-            let text = words(&summary(initial, last));
+            let text = unwrapped(&words(&summary(initial, last)));
             assert!(text.contains(&format!("{expected}, on 100 questions × 4 responses; ")), "{text}");
         };
         check(0.4, 0.52, "The final model's accuracy is 12.0 points above the initial one's");
@@ -260,7 +276,7 @@ mod tests {
     fn bounds_that_are_not_finite_and_reasons_for_none_are_told() {
         let mut summary = summary(0.4, 0.6);
         let check = |summary: &RunSummary, expected: &[&str], absent: &str| {
-            let text = words(summary);
+            let text = unwrapped(&words(summary));
             assert!(expected.iter().all(|part| text.contains(part)) && !text.contains(absent), "{text}");
         };
         let of_traces = "Of a question's traces 3.2 differ on average, with an effective sample size of 1.5; \
@@ -272,7 +288,7 @@ mod tests {
             &[bounds, why, of_traces, "42 s of work, 123 MB at the peak, seed 4."],
             "at its bound",
         );
-        check(&summary, &["`latrace report runs/x`", "seed=5` repeats"], "Surrogates");
+        check(&summary, &["latrace report runs/x ", "--run-dir runs/x-seed-5 seed=5 "], "Surrogates");
         (summary.unbounded, summary.clipped) = (vec![0, 0], 9);
         check(&summary, &["The ratio of 9 traces (0 %) is at its bound."], "L^k is minus infinity");
         (summary.bounds, summary.no_bounds) = (Vec::new(), Some("traces were tempered".to_owned()));

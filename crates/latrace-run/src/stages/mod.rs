@@ -119,6 +119,14 @@ impl<C> SharedCounts<C> {
     }
 }
 
+/// What an earlier attempt has left to do.
+struct Missing {
+    /// The parts still to be written.
+    parts: Vec<usize>,
+    /// The rows of the others.
+    written_rows: u64,
+}
+
 /// The parts of `out` still to be written; it gets as many as `source` has. Rows of the others, left by an
 /// earlier attempt, are counted: those to come are counted as they are written, so that no stage reads its
 /// own table again.
@@ -126,13 +134,16 @@ fn missing_parts<S, R: Record, C: Counts<R>>(
     source: &Table<S>,
     out: &Table<R>,
     counts: &mut C,
-) -> Result<Vec<usize>> {
-    let (written, missing): (Vec<usize>, Vec<usize>) = (0..source.parts()?).partition(|&part| out.has(part));
+) -> Result<Missing> {
+    let (written, parts): (Vec<usize>, Vec<usize>) = (0..source.parts()?).partition(|&part| out.has(part));
     // All are of this stage's key: the runner removes a folder whose key has changed.
+    let mut written_rows = 0;
     for part in written {
-        counts.add_all(&out.read(part)?);
+        let rows = out.read(part)?;
+        written_rows += rows.len() as u64;
+        counts.add_all(&rows);
     }
-    Ok(missing)
+    Ok(Missing { parts, written_rows })
 }
 
 /// A progress bar over all parts, which begins behind those that an earlier attempt has written.
@@ -202,9 +213,9 @@ fn draw_stage<S, T: Sync + Send, R: Record + Send + Sync, C: Counts<R> + Send>(
 ) -> Result<C> {
     let (model, out) = (work.model()?, &work.output());
     let mut counts = C::default();
-    let parts = missing_parts(source, out, &mut counts)?;
+    let Missing { parts, written_rows } = missing_parts(source, out, &mut counts)?;
     let samples = Sampled { out, counts: SharedCounts::new(counts), ask, records, of: PhantomData };
-    draw_parts(job, parts, &work.stage.path, &samples, || work.context.engine.generator(model))
+    draw_parts(job, parts, written_rows, &work.stage.path, &samples, || work.context.engine.generator(model))
         .with_context(|| format!("cannot sample {}", job.stage))?;
     Ok(samples.counts.into_inner())
 }
@@ -238,7 +249,7 @@ mod tests {
         (0..3).for_each(|part| source.write(part, &rows(1)).unwrap());
         out.write(1, &rows(5)).unwrap();
         let mut counts = Rows::default();
-        assert_eq!(missing_parts(&source, &out, &mut counts).unwrap(), [0, 2]);
-        assert_eq!(counts.0, 5);
+        let missing = missing_parts(&source, &out, &mut counts).unwrap();
+        assert_eq!((missing.parts, missing.written_rows, counts.0), (vec![0, 2], 5, 5));
     }
 }

@@ -22,7 +22,7 @@ pub fn run(settings: &ScoreSettings, work: StageWork<'_>) -> Result<Value> {
     let (questions, traces) = (work.input(Role::Questions)?, work.input(Role::Traces)?);
     let out = work.output();
     let mut counts = ScoreCounts::default();
-    let missing = missing_parts(&traces, &out, &mut counts)?;
+    let missing = missing_parts(&traces, &out, &mut counts)?.parts;
     let mut progress = parts_progress("parts scored", traces.parts()?, missing.len());
     let model = work.model()?;
     let references = if settings.references { Some(ModelShape::read(model)?.positions) } else { None };

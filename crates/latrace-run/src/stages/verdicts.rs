@@ -23,7 +23,7 @@ pub fn run(settings: &VerdictSettings, work: StageWork<'_>) -> Result<Value> {
     let answers = work.input::<AnswerRecord>(Role::Answers)?;
     let out = work.output();
     let mut counts = VerdictCounts::default();
-    let missing = missing_parts(&answers, &out, &mut counts)?;
+    let missing = missing_parts(&answers, &out, &mut counts)?.parts;
     let mut progress = parts_progress("parts judged", answers.parts()?, missing.len());
     // A part at a time, written when it is judged: what a kill can lose is the judging of one part.
     for part in missing {

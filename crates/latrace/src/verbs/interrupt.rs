@@ -1,11 +1,12 @@
 //! Ctrl-C and SIGTERM, where a verb has started servers or trainers.
 
 use std::env;
-use std::io::{Write, stderr};
+use std::io::{IsTerminal, Write, stderr};
 use std::process::exit;
 
 use anyhow::{Context, Result};
 use latrace_engine::child;
+use latrace_io::progress::place;
 
 /// Exit code of a command that was told to stop, as a shell has it for Ctrl-C.
 const INTERRUPTED: i32 = 130;
@@ -16,10 +17,17 @@ pub(super) fn end_children_and_say(kept: String) -> Result<()> {
     ctrlc::set_handler(move || {
         child::stop_all();
         // Standard error may be closed, and `eprintln` would panic.
-        let _ = writeln!(stderr(), "stopped; {kept}");
+        let _ = writeln!(stderr(), "{}", stopped(&place(), &kept, stderr().is_terminal()));
         exit(INTERRUPTED);
     })
     .context("cannot watch for Ctrl-C")
+}
+
+/// What is said: where the work was, and what is kept. On a terminal, in place of a bar.
+fn stopped(place: &str, kept: &str, is_terminal: bool) -> String {
+    let (clear, space) =
+        (if is_terminal { "\r\x1b[2K" } else { "" }, if place.is_empty() { "" } else { " " });
+    format!("{clear}stopped{space}{place}; {kept}")
 }
 
 /// The command line of this process, as a shell takes it again.

@@ -4,6 +4,7 @@ pub mod answer;
 pub mod build;
 pub mod chat;
 pub mod choices;
+pub mod clean;
 pub mod columns;
 pub mod compare;
 pub mod completions;

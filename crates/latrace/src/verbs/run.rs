@@ -15,6 +15,7 @@ use latrace_io::files::write_atomically;
 use latrace_report::{self as report, PAGE};
 use latrace_run::layout::{self, RECIPE};
 use latrace_run::pipeline::context::RunContext;
+use latrace_run::pipeline::currency::{GivenUp, mark_stages};
 use latrace_run::pipeline::folder::RunFolder;
 use latrace_run::pipeline::runner::{self, State, states};
 use latrace_run::pipeline::summary::{RunSummary, in_words};
@@ -31,7 +32,8 @@ use ahead::Ahead;
 #[derive(Args, Debug)]
 #[command(after_help = "\
 An interrupted run (even by kill -9) resumes when run again, with the same result. After a change of the
-recipe, only the stages that depend on the change are redone. `docs/recipe.md` lists the settings; the
+recipe, only the stages that depend on the change are redone, and a finished training, or a stage of a
+finished run, only with --redo. `docs/recipe.md` lists the settings; the
 resolved recipe is written to RUN/recipe.toml, the results to RUN/summary.json, a report to RUN/report.html,
 and the trained model, with chat template and model card, to RUN/model.
 
@@ -47,6 +49,9 @@ pub struct RunArguments {
     /// Run folder; default: runs/NAME-OF-THE-RECIPE
     #[arg(long, value_name = "DIR")]
     run_dir: Option<PathBuf>,
+    /// Give up what the folder holds of other settings, finished trainings too, and do it anew
+    #[arg(long)]
+    redo: bool,
     /// Show what would be done and why, without doing it
     #[arg(long)]
     dry_run: bool,
@@ -74,7 +79,12 @@ pub fn run(arguments: &RunArguments) -> Result<()> {
     // Checked before the recipe is written, so that a refused run leaves the folder unchanged.
     check_unchanged(&recipe.model, &folder)?;
     let states = states(&plan, &folder, &context)?;
+    if !arguments.redo {
+        GivenUp::of(&plan, &states, &folder)?.refuse(&recipe, &folder)?;
+    }
     runner::check_installed(&plan, &states, &context)?;
+    // Before the recipe, so that no result of the earlier one is ever taken for one of this.
+    mark_stages(&plan, &states, &folder)?;
     write_recipe(&recipe, &folder)?;
     // Before the work, so that a change of the recipe that redoes a long stage can be interrupted.
     announce(&plan, &states);
@@ -95,7 +105,10 @@ fn dry_run(recipe: &RunRecipe, plan: &Plan, folder: &Path, estimate: bool) -> Re
         format!("{:<32} {}{amount}\n", step.label(), intent(step, &states[step.node]))
     };
     let lines: String = plan.steps.iter().map(line).collect();
-    print(&[lines, ahead.in_all()].concat())?;
+    let refused = GivenUp::of(plan, &states, folder)?.refuse(recipe, folder).err();
+    let refused =
+        refused.map_or_else(String::new, |refusal| format!("A run without --redo is refused: {refusal}\n"));
+    print(&[lines, ahead.in_all(), refused].concat())?;
     if estimate { print(&ahead.times()?) } else { Ok(()) }
 }
 

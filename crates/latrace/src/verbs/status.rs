@@ -6,11 +6,9 @@ use anyhow::Result;
 use clap::Args;
 
 use super::output::{print, print_json};
-use latrace_io::text_table::markdown;
+use latrace_io::words::{duration, grouped};
 use latrace_report::status::{RunState, RunStatus, StageStatus, look};
 use latrace_report::{StageProgress, StageState};
-
-const HEADER: [&str; 6] = ["stage", "state", "progress", "time", "left", "rate"];
 
 /// Arguments of `latrace status`.
 #[derive(Args, Debug)]
@@ -39,12 +37,8 @@ pub fn run(arguments: &StatusArguments) -> Result<()> {
 }
 
 fn in_words(status: &RunStatus) -> String {
-    format!("{}\n\n{}", head(status), table(status).trim_end())
-}
-
-fn table(status: &RunStatus) -> String {
-    let rows: Vec<_> = status.stages.iter().map(|stage| cells(stage, status.state)).collect();
-    markdown(&HEADER.map(str::to_owned), &rows)
+    let lines: Vec<String> = status.stages.iter().map(|stage| line(stage, status.state)).collect();
+    format!("{}\n\n{}", head(status), lines.join("\n"))
 }
 
 fn head(status: &RunStatus) -> String {
@@ -53,7 +47,7 @@ fn head(status: &RunStatus) -> String {
 }
 
 fn done(status: &RunStatus) -> String {
-    let (done, all, spent) = (status.done, status.stages.len(), time(status.seconds_spent));
+    let (done, all, spent) = (status.done, status.stages.len(), duration(status.seconds_spent));
     format!("{done} of {all} stages done, {spent} of work")
 }
 
@@ -66,31 +60,37 @@ fn state_of_run(state: RunState) -> &'static str {
     }
 }
 
-/// The remaining time of an unfinished run, with the stages that it leaves out.
+/// The remaining time of an unfinished run, with the number of stages that it leaves out.
 fn remaining(status: &RunStatus) -> String {
     if status.state == RunState::Done {
         return String::new();
     }
-    format!(", about {} left{}", time(status.seconds_left), without(&status.unknown))
+    let (left, unknown) = (duration(status.seconds_left), status.unknown.len());
+    match unknown {
+        0 => format!(", about {left} left"),
+        // Nothing was measured yet.
+        _ if status.seconds_left == 0.0 => String::new(),
+        1 => format!(", at least {left} left (1 stage is unlike any that is done)"),
+        _ => format!(", at least {left} left ({unknown} stages are unlike any that is done)"),
+    }
 }
 
-fn without(unknown: &[String]) -> String {
-    if unknown.is_empty() { String::new() } else { format!(" without {}", unknown.join(", ")) }
-}
-
-fn cells(status: &StageStatus, run: RunState) -> Vec<String> {
-    // The estimate of a finished stage is 0 s, which says nothing in a table.
+/// A stage on a line of at most 80 columns: state, folder, time, and what it came to or how far it is.
+fn line(status: &StageStatus, run: RunState) -> String {
     let stage = &status.stage;
-    let left = status.seconds_left.filter(|_| stage.state != StageState::Done);
-    let spent = (stage.state != StageState::Waiting).then_some(status.seconds_spent);
-    vec![
-        stage.folder.clone(),
-        state_of_stage(stage.state, run).to_owned(),
-        stage.progress.as_ref().map_or_else(|| counted(status), progress),
-        spent.map_or(String::new(), time),
-        left.map_or(String::new(), time),
-        rate(status),
-    ]
+    let (state, amount) = (state_of_stage(stage.state, run), amount(status));
+    let text = format!("{state:<12}  {:<32}  {:>12}  {amount}", stage.folder, time(status));
+    text.trim_end().to_owned()
+}
+
+/// The time that a stage took, or will probably take.
+fn time(status: &StageStatus) -> String {
+    match (status.stage.state, status.seconds_left) {
+        (StageState::Done, _) => duration(status.seconds_spent),
+        (_, Some(left)) => format!("{} left", duration(left)),
+        (StageState::Begun, None) => duration(status.seconds_spent),
+        (StageState::Waiting | StageState::Stale, None) => String::new(),
+    }
 }
 
 /// A stage that has begun is running only if a process is working in the run folder.
@@ -100,63 +100,30 @@ fn state_of_stage(stage: StageState, run: RunState) -> &'static str {
         (StageState::Begun, RunState::UnderWay) => "running",
         (StageState::Begun, _) => "stopped",
         (StageState::Waiting, _) => "to do",
+        (StageState::Stale, _) => "to be redone",
     }
+}
+
+/// How far a begun stage is; of a finished one its accuracy, or its rate.
+fn amount(status: &StageStatus) -> String {
+    let progress = status.stage.progress.as_ref().map(progress);
+    progress.or_else(|| accuracy(status)).or_else(|| rate(status)).unwrap_or_default()
 }
 
 fn progress(progress: &StageProgress) -> String {
     let StageProgress { done, total, unit, .. } = progress;
-    total.map_or_else(|| format!("{done} {unit}"), |total| format!("{done} of {total} {unit}"))
+    let of = total.map_or_else(String::new, |total| format!("/{}", grouped(total)));
+    format!("{}{of} {unit}", grouped(*done))
 }
 
-/// The first count of a finished stage's summary.
-fn counted(status: &StageStatus) -> String {
-    let first = status.counts.as_object().and_then(|counts| counts.iter().find(|(_, count)| count.is_u64()));
-    first.map_or(String::new(), |(name, count)| format!("{count} {}", name.replace('_', " ")))
-}
-
-fn rate(status: &StageStatus) -> String {
-    // Never both: a finished stage has no progress, and a begun one no mean yet.
-    mean_rate(status).or_else(|| current_rate(status)).unwrap_or_default()
+fn accuracy(status: &StageStatus) -> Option<String> {
+    let accuracy = status.counts.pointer("/overall/accuracy")?.as_f64()?;
+    Some(format!("{:.1} % right", 100.0 * accuracy))
 }
 
 /// The rate of a finished stage over its whole working time.
-fn mean_rate(status: &StageStatus) -> Option<String> {
-    let is_known = status.stage.state == StageState::Done && status.seconds_spent > 0.0;
+fn rate(status: &StageStatus) -> Option<String> {
+    let is_known = status.stage.state == StageState::Done && status.seconds_spent >= 1.0;
     let tokens = status.stage.tokens.filter(|_| is_known)?;
-    Some(format!("{:.0} tokens/s", tokens as f64 / status.seconds_spent))
-}
-
-fn current_rate(status: &StageStatus) -> Option<String> {
-    let progress = status.stage.progress.as_ref()?;
-    Some(format!("{:.2} {}/s", progress.per_second?, progress.unit))
-}
-
-/// A duration, with as many units as matter at its size.
-fn time(seconds: f64) -> String {
-    let whole = seconds.round() as u64;
-    match whole {
-        0..10 => format!("{seconds:.1} s"),
-        10..120 => format!("{whole} s"),
-        120..7200 => format!("{} min {:02} s", whole / 60, whole % 60),
-        _ => format!("{} h {:02} min", whole / 3600, whole % 3600 / 60),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn check(seconds: f64, expected: &str) {
-        assert_eq!(time(seconds), expected);
-    }
-
-    #[test]
-    fn times_are_told_with_what_matters_of_them() {
-        check(0.04, "0.0 s");
-        check(9.44, "9.4 s");
-        check(59.7, "60 s");
-        check(125.0, "2 min 05 s");
-        check(7325.0, "2 h 02 min");
-    }
+    Some(format!("{} tokens/s", grouped((tokens as f64 / status.seconds_spent) as u64)))
 }

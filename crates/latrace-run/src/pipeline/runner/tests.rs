@@ -43,7 +43,7 @@ fn do_by(
     let folder = run.join(node.folder());
     let key = key(node, done, &context()).unwrap().unwrap();
     let state = state_of(read_record(&folder).unwrap().as_ref(), &key);
-    let result = do_stage(node, &folder, key, "", &context(), work);
+    let result = do_stage(node, &folder, key, &context(), work);
     (state, result)
 }
 
@@ -132,6 +132,7 @@ fn only_a_resumed_stage_continues_its_time() {
         files: BTreeMap::new(),
         counts: Value::Null,
         servers: Vec::new(),
+        stale: None,
     };
     let seconds = |state, record| earlier(&state, record).seconds;
     assert_eq!(seconds(State::Begun, Some(record(false))), 5.0);
