@@ -3,6 +3,7 @@
 
 pub mod comparison;
 pub mod diagnostics;
+pub mod draft;
 pub mod estimate;
 pub mod evaluation;
 pub mod export;

@@ -12,8 +12,8 @@ use tracing::level_filters::LevelFilter;
 
 use crate::doctor::available_threads;
 use crate::verbs::{
-    answer, build, chat, compare, completions, convert, doctor, eval, export, import, init, man, questions,
-    report, run as run_verb, sample, score, serve, status, train, verify, weigh,
+    answer, build, chat, compare, completions, convert, doctor, eval, export, import, init, man, new,
+    questions, recipe, report, run as run_verb, sample, score, serve, status, train, verify, weigh,
 };
 use latrace_io::failure::Failure;
 
@@ -100,6 +100,10 @@ enum Command {
     Export(export::ExportArguments),
     /// Take a model that was trained elsewhere as a stage of a run
     Import(import::ImportArguments),
+    /// Write a commented recipe for your own questions and model
+    New(new::NewArguments),
+    /// Check a recipe, or print it with every setting
+    Recipe(recipe::RecipeArguments),
     /// Chat with a model in the terminal
     Chat(chat::ChatArguments),
     /// Create a randomly initialised model from a configuration
@@ -149,6 +153,8 @@ fn dispatch(command: &Command) -> Result<()> {
         Command::Compare(arguments) => compare::run(arguments),
         Command::Export(arguments) => export::run(arguments),
         Command::Import(arguments) => import::run(arguments),
+        Command::New(arguments) => new::run(arguments),
+        Command::Recipe(arguments) => recipe::run(arguments),
         Command::Chat(arguments) => chat::run(arguments),
         Command::Init(arguments) => init::run(arguments),
         Command::Convert(arguments) => convert::run(arguments),

@@ -147,7 +147,7 @@ fn config(vocab_size: usize) -> Value {
 }
 
 /// All of them, after the command itself.
-const VERBS: [&str; 22] = [
+const VERBS: [&str; 24] = [
     "",
     "run",
     "questions",
@@ -165,6 +165,8 @@ const VERBS: [&str; 22] = [
     "compare",
     "export",
     "import",
+    "new",
+    "recipe",
     "chat",
     "init",
     "convert",
