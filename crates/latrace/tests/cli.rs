@@ -285,7 +285,7 @@ fn shells_and_man_get_the_command_line() {
     bench.run("man --out pages").success();
     let mut expected: Vec<String> = VERBS
         .into_iter()
-        .chain(["completions"])
+        .chain(["completions", "recipe-check", "recipe-show"])
         .map(|verb| if verb.is_empty() { "latrace.1".to_owned() } else { format!("latrace-{verb}.1") })
         .collect();
     expected.sort();

@@ -41,6 +41,7 @@ fn a_recipe_is_checked_in_a_line_and_shown_in_full() {
     fs::write(bench.path("whole.toml"), &shown).unwrap();
     assert!(shown.contains("seed = 0") && shown.contains("\nn = 5\n"), "{shown}");
     assert_eq!(bench.done(&["recipe", "show", "whole.toml"]), shown);
+    bench.refused(&["recipe", "check", "s.toml"], "there is no recipe s.toml");
     bench.refused(
         &["recipe", "check", "r.toml", "sed=3"],
         "the command line: unknown key \"sed\"; the nearest known key is \"seed\"",

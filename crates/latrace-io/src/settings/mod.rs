@@ -44,7 +44,11 @@ fn not_toml(text: &str, shown: &str, error: &toml::de::Error) -> Failure {
     let line_start = before.rfind('\n').map_or(0, |end| end + 1);
     let (line, column) = (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1);
     let message = error.message().trim().replace('\n', ", ");
-    Failure::usage(format!("{shown} line {line}, column {column}: not valid TOML: {message}"))
+    let failure = Failure::usage(format!("{shown} line {line}, column {column}: not valid TOML: {message}"));
+    // The commonest mistake, of which TOML's own message says that some other value was expected.
+    let is_bare_word = text.get(at..).is_some_and(|rest| rest.starts_with(char::is_alphabetic))
+        && before[line_start..].trim_end().ends_with('=');
+    if is_bare_word { failure.hint("texts stand in quotes: key = \"text\"") } else { failure }
 }
 
 /// The settings as a type.

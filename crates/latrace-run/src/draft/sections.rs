@@ -99,7 +99,8 @@ fn of_test(train: &QuestionFile, test: Option<&QuestionFile>) -> String {
 /// How to hold out questions: those of a file belong to one split.
 fn without_test(train: &QuestionFile) -> String {
     let held_out = (train.rows / 10).clamp(1, MOST_TESTED);
-    let (name, stem) = (&train.name, train.name.split('.').next().unwrap_or_default());
+    let name = &train.name;
+    let stem = name.trim_end_matches(".parquet").trim_end_matches(".jsonl");
     let commands = match name.ends_with(".jsonl") {
         true => format!(
             ", such as\n#   head -n {held_out} {name} > {stem}-test.jsonl\n#   tail -n +{} {name} > {stem}-train.jsonl\n# and name both files",

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
+use latrace_io::failure::Failure;
 use latrace_run::plan::{Plan, plan};
 use latrace_run::recipe::missing_files;
 use latrace_run::recipe::run::{Method, RunRecipe};
@@ -55,6 +56,10 @@ struct RecipeInput {
 
 impl RecipeInput {
     fn read(&self) -> Result<RunRecipe> {
+        let shown = self.recipe.display();
+        if !self.recipe.is_file() {
+            return Err(Failure::usage(format!("there is no recipe {shown}")).into());
+        }
         RunRecipe::read(&self.recipe, &self.settings)
     }
 }
