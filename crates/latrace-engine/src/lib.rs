@@ -31,6 +31,7 @@ pub use cpu::{Compute, CpuEngine, CpuOptions};
 pub use engines::Engines;
 pub use latrace_lm::adapter::Lora;
 pub use latrace_lm::checkpoint::copy_companions;
+pub use latrace_lm::config::{CONFIG_FIELDS, IGNORED_CONFIG_FIELDS};
 pub use latrace_lm::train_config;
 pub use latrace_lm::{
     Event, Policy, RowFile, RowFileWriter, RowLengths, RowSource, TrainConfig, TrainRow, Weights,

@@ -49,6 +49,18 @@ impl Failure {
     pub fn hint(self, hint: impl Into<String>) -> Failure {
         Failure { hint: Some(hint.into()), ..self }
     }
+
+    /// Adds a hint where there is none yet.
+    #[must_use]
+    pub fn or_hint(self, hint: &str) -> Failure {
+        Failure { hint: self.hint.or_else(|| Some(hint.to_owned())), ..self }
+    }
+
+    /// Puts words before the message, such as the file that it is about.
+    #[must_use]
+    pub fn preceded_by(self, words: &str) -> Failure {
+        Failure { message: format!("{words}{}", self.message), ..self }
+    }
 }
 
 impl fmt::Display for Failure {

@@ -15,6 +15,7 @@ pub mod memory;
 pub mod model_folder;
 pub mod progress;
 pub mod rows;
+pub mod settings;
 pub mod stdout;
 pub mod table;
 pub mod tensorboard;

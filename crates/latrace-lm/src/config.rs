@@ -12,6 +12,51 @@ use crate::error::{Error, Result};
 use crate::fields::{Fields, read_json};
 use crate::rope::Rope;
 
+/// The fields of `config.json` that are read here.
+pub const CONFIG_FIELDS: [&str; 28] = [
+    "architectures",
+    "model_type",
+    "vocab_size",
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "head_dim",
+    "hidden_act",
+    "rms_norm_eps",
+    "tie_word_embeddings",
+    "attention_bias",
+    "mlp_bias",
+    "max_position_embeddings",
+    "rope_theta",
+    "rope_scaling",
+    "rope_parameters",
+    "partial_rotary_factor",
+    "original_max_position_embeddings",
+    "layer_types",
+    "use_sliding_window",
+    "sliding_window",
+    "max_window_layers",
+    "initializer_range",
+    "eos_token_id",
+    "pad_token_id",
+    "quantization_config",
+];
+
+/// Fields that configurations of these families have, and that change nothing of what is computed here: a model is
+/// written in 32 bits or as a setting says, dropout is never applied, and the cache is always used.
+pub const IGNORED_CONFIG_FIELDS: [&str; 8] = [
+    "attention_dropout",
+    "bos_token_id",
+    "dtype",
+    "torch_dtype",
+    "use_cache",
+    "pretraining_tp",
+    "transformers_version",
+    "_name_or_path",
+];
+
 /// The families of decoders, by what differs in the code of transformers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
@@ -316,7 +361,7 @@ fn generation_end_tokens(dir: &Path) -> Result<Option<Vec<u32>>> {
 
 fn read_end_tokens(fields: &Fields<'_>, default: Option<u32>) -> Result<Vec<u32>> {
     // An explicit null means that there is none, also where absence means a default.
-    let is_absent = !fields.map.contains_key("eos_token_id");
+    let is_absent = fields.given("eos_token_id").is_none();
     let default = default.filter(|_| is_absent).into_iter().collect();
     Ok(fields.token_ids("eos_token_id")?.unwrap_or(default))
 }
@@ -348,7 +393,7 @@ fn read_attention_bias(fields: &Fields<'_>, family: Family) -> Result<bool> {
 
 fn read_kv_heads(fields: &Fields<'_>, family: Family, heads: usize) -> Result<usize> {
     // An explicit null means as many as there are query heads, in every family; absence only in Llama.
-    let absent = family != Family::Llama && !fields.map.contains_key("num_key_value_heads");
+    let absent = family != Family::Llama && fields.given("num_key_value_heads").is_none();
     let kv_heads = fields.size("num_key_value_heads", if absent { 32 } else { heads }, 1 << 16)?;
     if heads.is_multiple_of(kv_heads) {
         return Ok(kv_heads);
@@ -409,7 +454,7 @@ fn all_full(types: &Value) -> bool {
 
 fn check_no_window(fields: &Fields<'_>, layers: usize) -> Result<()> {
     let is_on = fields.flag("use_sliding_window", false)?;
-    let windowed = is_on && fields.map.get("sliding_window") != Some(&Value::Null);
+    let windowed = is_on && fields.given("sliding_window") != Some(&Value::Null);
     // transformers gives a window only to layers from `max_window_layers` on, so some settings use none.
     let full_layers = fields.number("max_window_layers")?.unwrap_or(28.0);
     if !windowed || full_layers >= layers as f64 {
@@ -424,6 +469,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::fields::asked;
     use crate::rope::{RopeKind, Yarn};
 
     fn read(json: Value) -> Result<Config> {
@@ -547,6 +593,24 @@ mod tests {
             original_max_positions: None,
         });
         assert_eq!(read(small(Family::Qwen2, json)).unwrap().rope.kind, expected);
+    }
+
+    #[test]
+    fn the_list_of_fields_has_those_that_are_read_and_no_others() {
+        asked::take();
+        for family in Family::ALL {
+            let unused_window =
+                json!({"use_sliding_window": true, "sliding_window": 4, "max_window_layers": 1});
+            let scaling = json!({"rope_scaling": {"rope_type": "yarn", "factor": 4.0}});
+            for changes in [unused_window, scaling, json!({"layer_types": ["full_attention"]})] {
+                let json = small(family, changes);
+                Config::from_fields(&Fields::new(Path::new("config.json"), json.as_object().unwrap()))
+                    .unwrap();
+            }
+        }
+        let listed = CONFIG_FIELDS.iter().map(|&name| name.to_owned()).collect();
+        assert_eq!(asked::take(), listed);
+        assert!(IGNORED_CONFIG_FIELDS.iter().all(|name| !CONFIG_FIELDS.contains(name)));
     }
 
     #[test]

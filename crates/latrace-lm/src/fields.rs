@@ -42,7 +42,14 @@ impl<'a> Fields<'a> {
     }
 
     pub fn get(&self, name: &str) -> Option<&'a Value> {
-        self.map.get(name).filter(|value| !value.is_null())
+        self.given(name).filter(|value| !value.is_null())
+    }
+
+    /// As it stands, where null is not the same as nothing.
+    pub fn given(&self, name: &str) -> Option<&'a Value> {
+        #[cfg(test)]
+        asked::note(self.prefix, name);
+        self.map.get(name)
     }
 
     pub fn has(&self, name: &str) -> bool {
@@ -123,4 +130,26 @@ impl<'a> Fields<'a> {
 
 fn token_id(value: &Value) -> Option<u32> {
     value.as_u64().and_then(|id| u32::try_from(id).ok())
+}
+
+/// The fields at the top level of files that were asked for, which the list of those that are read must hold.
+#[cfg(test)]
+pub(crate) mod asked {
+    use std::cell::RefCell;
+    use std::collections::BTreeSet;
+
+    thread_local! {
+        static NAMES: RefCell<BTreeSet<String>> = const { RefCell::new(BTreeSet::new()) };
+    }
+
+    pub(super) fn note(prefix: &str, name: &str) {
+        if prefix.is_empty() {
+            NAMES.with_borrow_mut(|names| names.insert(name.to_owned()));
+        }
+    }
+
+    /// Those of this thread since the last call.
+    pub fn take() -> BTreeSet<String> {
+        NAMES.take()
+    }
 }

@@ -1,6 +1,10 @@
 //! Names of variants: one list for each enum, from which `ALL`, `name`, `from_name` and its serialised form
 //! are generated.
 
+use std::fmt;
+
+use serde::de::{EnumAccess, Error as _, VariantAccess, Visitor};
+
 use crate::error::{Error, Result};
 
 /// Gives an enum its registry: `ALL`, `name`, `from_name`, and serde by name. A parameter is not part of the
@@ -36,14 +40,32 @@ macro_rules! named {
 
         impl<'de> serde::Deserialize<'de> for $type {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-                let name = <String as serde::Deserialize>::deserialize(deserializer)?;
-                Self::from_name(&name).map_err(serde::de::Error::custom)
+                const NAMES: &[&str] = &[$($name),+];
+                // As an enum, not as a text: a reader of settings can then say what the choices are.
+                deserializer.deserialize_enum($kind, NAMES, $crate::names::Choice(NAMES, Self::from_name))
             }
         }
     };
 }
 
 pub(crate) use named;
+
+/// Reads one of some names.
+pub(crate) struct Choice<T>(pub(crate) &'static [&'static str], pub(crate) fn(&str) -> Result<T>);
+
+impl<'de, T> Visitor<'de> for Choice<T> {
+    type Value = T;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "one of {}", self.0.join(", "))
+    }
+
+    fn visit_enum<A: EnumAccess<'de>>(self, data: A) -> std::result::Result<T, A::Error> {
+        let (name, rest) = data.variant::<String>()?;
+        rest.unit_variant()?;
+        (self.1)(&name).map_err(|_| A::Error::unknown_variant(&name, self.0))
+    }
+}
 
 /// The variant that has `name`.
 pub(crate) fn find<T, const N: usize>(

@@ -4,6 +4,7 @@
 pub mod clean;
 pub mod comparison;
 pub mod diagnostics;
+pub mod draft;
 pub mod estimate;
 pub mod evaluation;
 pub mod export;

@@ -15,8 +15,8 @@ use tracing_subscriber::fmt::time::FormatTime;
 
 use crate::doctor::available_threads;
 use crate::verbs::{
-    answer, build, chat, clean, compare, completions, convert, doctor, eval, export, import, init, man,
-    questions, report, run as run_verb, sample, score, serve, status, train, verify, weigh,
+    answer, build, chat, clean, compare, completions, convert, doctor, eval, export, import, init, man, new,
+    questions, recipe, report, run as run_verb, sample, score, serve, status, train, verify, weigh,
 };
 use latrace_io::clock::now;
 use latrace_io::failure::Failure;
@@ -106,6 +106,10 @@ enum Command {
     Export(export::ExportArguments),
     /// Take a model that was trained elsewhere as a stage of a run
     Import(import::ImportArguments),
+    /// Write a commented recipe for your own questions and model
+    New(new::NewArguments),
+    /// Check a recipe, or print it with every setting
+    Recipe(recipe::RecipeArguments),
     /// Chat with a model in the terminal
     Chat(chat::ChatArguments),
     /// Create a randomly initialised model from a configuration
@@ -156,6 +160,8 @@ fn dispatch(command: &Command) -> Result<()> {
         Command::Compare(arguments) => compare::run(arguments),
         Command::Export(arguments) => export::run(arguments),
         Command::Import(arguments) => import::run(arguments),
+        Command::New(arguments) => new::run(arguments),
+        Command::Recipe(arguments) => recipe::run(arguments),
         Command::Chat(arguments) => chat::run(arguments),
         Command::Init(arguments) => init::run(arguments),
         Command::Convert(arguments) => convert::run(arguments),

@@ -2,5 +2,6 @@
 
 pub mod cli;
 pub mod doctor;
+pub mod setting_flags;
 pub mod tiny_job;
 pub mod verbs;

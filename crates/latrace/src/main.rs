@@ -1,6 +1,5 @@
 //! The `latrace` command.
 
-#[cfg(target_os = "linux")]
 use std::env::args_os;
 #[cfg(target_os = "linux")]
 use std::ffi::OsString;
@@ -8,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use latrace::cli::{self, Cli};
+use latrace::setting_flags::with_meant_setting;
 use latrace_engine::child;
 use latrace_io::failure;
 #[cfg(target_os = "linux")]
@@ -22,7 +22,12 @@ fn main() -> ExitCode {
     if let Some(arguments) = launcher_arguments() {
         return launcher::run(&arguments);
     }
-    run(&Cli::parse())
+    run(&Cli::try_parse().unwrap_or_else(|error| with_meant_setting(error, &arguments()).exit()))
+}
+
+/// The command line, as far as it is text.
+fn arguments() -> Vec<String> {
+    args_os().map(|argument| argument.to_string_lossy().into_owned()).collect()
 }
 
 fn run(cli: &Cli) -> ExitCode {

@@ -147,7 +147,7 @@ fn config(vocab_size: usize) -> Value {
 }
 
 /// All of them, after the command itself.
-const VERBS: [&str; 23] = [
+const VERBS: [&str; 25] = [
     "",
     "run",
     "questions",
@@ -166,6 +166,8 @@ const VERBS: [&str; 23] = [
     "compare",
     "export",
     "import",
+    "new",
+    "recipe",
     "chat",
     "init",
     "convert",
@@ -284,7 +286,7 @@ fn shells_and_man_get_the_command_line() {
     bench.run("man --out pages").success();
     let mut expected: Vec<String> = VERBS
         .into_iter()
-        .chain(["completions"])
+        .chain(["completions", "recipe-check", "recipe-show"])
         .map(|verb| if verb.is_empty() { "latrace.1".to_owned() } else { format!("latrace-{verb}.1") })
         .collect();
     expected.sort();

@@ -2,6 +2,9 @@
 //! have drifted.
 #![allow(clippy::unwrap_used, reason = "helpers outside #[test] functions fail the test by panicking too")]
 
+#[path = "docs/schema.rs"]
+mod schema;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -40,6 +40,12 @@ fn named_model(path: &Path) -> Option<Repository> {
     Repository::parse(RepositoryKind::Model, path.to_str()?)
 }
 
+/// Whether a name is a model of the hub: no folder, but what could be an id.
+#[must_use]
+pub fn is_model_of_hub(name: &str) -> bool {
+    named_model(Path::new(name)).is_some()
+}
+
 /// Files of a data set of the hub, `org/name[@revision]`, whose paths within it match one of `patterns` (`*`
 /// stands for any characters), in the patterns' order and by name within each.
 ///
@@ -58,20 +64,31 @@ pub fn dataset_files(id: &str, patterns: &[impl AsRef<str>]) -> Result<Vec<PathB
 /// # Errors
 /// As [`dataset_files`]. A path that is no hub id is not looked at.
 pub fn part_files(name: &str, part: &str) -> Result<Vec<PathBuf>> {
+    match named_dataset(name) {
+        None => Ok(vec![PathBuf::from(name)]),
+        Some((id, Some(pattern))) => dataset_files(id, &[pattern]),
+        Some((id, None)) => dataset_files(id, &[format!("*{part}*.parquet")]),
+    }
+}
+
+/// Whether a name is a data set of the hub, as [`part_files`] takes it.
+#[must_use]
+pub fn is_dataset_of_hub(name: &str) -> bool {
+    named_dataset(name).is_some()
+}
+
+/// The id and the pattern of a data set of the hub; none for the name of a file.
+fn named_dataset(name: &str) -> Option<(&str, Option<&str>)> {
     let path = Path::new(name);
-    let (id, pattern) = name
-        .split_once(':')
-        .map_or((name, format!("*{part}*.parquet")), |(id, pattern)| (id, pattern.to_owned()));
+    let (id, pattern) = name.split_once(':').map_or((name, None), |(id, pattern)| (id, Some(pattern)));
     // By its extension even if it does not exist: `data/train.jsonl` could be a hub id, but was not meant as
     // one.
     let is_file = path.exists()
         || path
             .extension()
             .is_some_and(|extension| ["jsonl", "parquet"].iter().any(|known| extension == *known));
-    if (is_file && !name.contains(':')) || Repository::parse(RepositoryKind::Dataset, id).is_none() {
-        return Ok(vec![path.to_owned()]);
-    }
-    dataset_files(id, &[pattern])
+    let is_id = Repository::parse(RepositoryKind::Dataset, id).is_some();
+    (is_id && (!is_file || pattern.is_some())).then_some((id, pattern))
 }
 
 /// How this machine reaches the hub.

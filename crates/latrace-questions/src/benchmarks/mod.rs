@@ -8,12 +8,15 @@ mod choices;
 mod item;
 mod reader;
 
+use std::fmt;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use latrace_core::{PromptTemplate, Question, SamplingParams};
+use serde::de::value::SeqAccessDeserializer;
+use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 pub use item::{Item, ItemReference};
@@ -24,6 +27,7 @@ use crate::tasks::{Sizes, Task};
 use latrace_io::failure::Failure;
 use latrace_io::files::write_atomically;
 use latrace_io::hub;
+use latrace_io::settings::{parse_table, typed};
 
 /// The built-in benchmarks, in the order of the paper's tables.
 const BUILT_IN: [(&str, &str); 17] = [
@@ -290,12 +294,11 @@ impl Benchmark {
     }
 
     fn parse(name: &str, text: &str, shown: &str) -> Result<Benchmark> {
-        let not_one = |problem: &str| Failure::usage(format!("{shown} is not a benchmark: {problem}"));
-        let parsed: Result<Benchmark, _> = toml::from_str(text);
-        // The message of a TOML error ends with a line feed.
-        let parsed = parsed.map_err(|error| not_one(error.to_string().trim()))?;
+        let not_one = |problem: &str| format!("{shown} is not a benchmark: {problem}");
+        let parsed: Result<Benchmark, _> = typed(parse_table(text, shown)?);
+        let parsed = parsed.map_err(|refused| Failure::from(refused).preceded_by(&not_one("")))?;
         let benchmark = Benchmark { name: name.to_owned(), ..parsed };
-        benchmark.check().map_err(|problem| not_one(&problem))?;
+        benchmark.check().map_err(|problem| Failure::usage(not_one(&problem)))?;
         Ok(benchmark)
     }
 
@@ -427,23 +430,25 @@ fn six_seconds() -> f64 {
 }
 
 fn one_or_more<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    OneOrMore::deserialize(deserializer).map(Vec::from)
+    deserializer.deserialize_any(OneOrMore)
 }
 
-/// A string, or a list of strings.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum OneOrMore {
-    One(String),
-    More(Vec<String>),
-}
+/// Reads a text, or a list of texts. A derived enum without tags would not say what it expects.
+struct OneOrMore;
 
-impl From<OneOrMore> for Vec<String> {
-    fn from(texts: OneOrMore) -> Vec<String> {
-        match texts {
-            OneOrMore::One(text) => vec![text],
-            OneOrMore::More(texts) => texts,
-        }
+impl<'de> Visitor<'de> for OneOrMore {
+    type Value = Vec<String>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a text or a list of texts")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Vec<String>, E> {
+        Ok(vec![text.to_owned()])
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, texts: A) -> Result<Vec<String>, A::Error> {
+        Vec::deserialize(SeqAccessDeserializer::new(texts))
     }
 }
 

@@ -222,12 +222,31 @@ fn what_a_file_lacks_is_named() {
             format!("title = \"t\"\nkind = \"math\"\nk = 1\nprompt = \"{{{{\"\n{columns}answer = \"a\"\n"),
             "prompt: ",
         ),
-        (format!("title = \"t\"\nkind = \"maths\"\nk = 1\n{columns}"), "unknown variant `maths`"),
+        (
+            format!("title = \"t\"\nkind = \"maths\"\nk = 1\n{columns}"),
+            "kind: expected one of math, choice, code, text, command, walk, countdown, arithmetic, graph, latin, got \"maths\"; the nearest is \"math\"",
+        ),
         (
             format!("title = \"t\"\nkind = \"walk\"\nk = 1\n{columns}answer = \"a\"\n"),
             "source.questions: expected how many",
         ),
-        (format!("title = \"t\"\nkind = \"math\"\nk = 1\nsplit = 3\n{columns}"), "unknown field `split`"),
+        (
+            format!("title = \"t\"\nkind = \"math\"\nk = 1\nsplit = 3\n{columns}"),
+            "unknown key \"split\"; the nearest known key is",
+        ),
+        (
+            format!("title = \"t\"\nkind = \"math\"\nk = \"few\"\n{columns}"),
+            "k: expected a whole number, got \"few\"",
+        ),
+        (format!("kind = \"math\"\nk = 1\n{columns}"), "title: expected a value, got nothing"),
+        (
+            format!("title = \"t\"\nkind = \"math\"\nk = 1\n{columns}answr = \"a\"\n"),
+            "unknown key \"columns.answr\"; the nearest known key is \"answer\"",
+        ),
+        (
+            format!("title = \"t\"\nkind = \"math\"\nk = 1\n{columns}answer = 3\n"),
+            "columns.answer: expected a text or a list of texts, got 3",
+        ),
     ] {
         let error = Benchmark::parse("own", &text, "own.toml").unwrap_err().to_string();
         assert!(error.starts_with("own.toml is not a benchmark: ") && error.contains(expected), "{error}");

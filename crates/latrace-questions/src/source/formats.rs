@@ -23,10 +23,37 @@ pub enum Format {
     Conversations,
 }
 
+/// The fields of a question that a row may have as they are.
+const QUESTION_FIELDS: [&str; 13] = [
+    "id",
+    "question",
+    "trace",
+    "solution",
+    "answer",
+    "hint",
+    "kind",
+    "tests",
+    "options",
+    "source",
+    "difficulty",
+    "prompt",
+    "posterior_prompt",
+];
+
 /// The text of a chat up to where the assistant writes, by the model's chat template.
 pub type RenderChat<'a> = &'a dyn Fn(&[Message]) -> Result<String, FieldProblem>;
 
 impl Format {
+    /// The fields of rows that are read in this format.
+    #[must_use]
+    pub fn fields(self) -> Vec<&'static str> {
+        match self {
+            Format::Rows => [&QUESTION_FIELDS[..], &["response", "messages", "limits"]].concat(),
+            Format::Gsm8k => vec!["id", "question", "answer"],
+            Format::Conversations => [&QUESTION_FIELDS[..], &["system", "conversations", "limits"]].concat(),
+        }
+    }
+
     /// The question of a row that has an `id`.
     ///
     /// # Errors
@@ -70,9 +97,25 @@ fn of_row(mut row: Row, markers: &Markers, chat: Option<RenderChat<'_>>) -> Resu
     numbers_to_texts(&mut row);
     check_not_empty(&row)?;
     if field(&row, "question").is_none() {
-        return Err(FieldProblem::new("question", "a text (or \"prompt\", or \"messages\")", "nothing"));
+        return Err(lacking(&row, "question", "a text (or \"prompt\", or \"messages\")"));
     }
     Ok(Question { prompt_is_chat: is_chat, ..parse(row)? })
+}
+
+/// The problem of a row that does not have a field: under what names its columns are.
+fn lacking(row: &Row, name: &str, expected: &str) -> FieldProblem {
+    // A row without an id has been given one.
+    let columns: Vec<&str> = row.keys().map(String::as_str).filter(|column| *column != "id").collect();
+    let example = columns.first().copied().unwrap_or("NAME");
+    let columns = if columns.is_empty() { "no columns".to_owned() } else { columns.join(", ") };
+    FieldProblem::new(name, expected, format!("nothing: the row has {columns}")).hint(format!(
+        "questions.columns (--column of verbs) says which column it is, such as columns = {{ {name} = \"{example}\" }}"
+    ))
+}
+
+/// The text of a field that a row must have.
+fn own_text<'a>(row: &'a Row, name: &str) -> Result<&'a str, FieldProblem> {
+    if field(row, name).is_none() { Err(lacking(row, name, "a text")) } else { text_of(row, name) }
 }
 
 /// Replaces `messages` by prompt, thought, answer and question; says whether the prompt is a chat now.
@@ -207,10 +250,10 @@ fn expected_in(name: &str) -> &'static str {
 }
 
 fn gsm8k(row: Row) -> Result<Question, FieldProblem> {
-    let (work, answer) = worked_solution(text_of(&row, "answer")?)?;
+    let (work, answer) = worked_solution(own_text(&row, "answer")?)?;
     Ok(Question {
         id: text_of(&row, "id")?.to_owned(),
-        question: text_of(&row, "question")?.to_owned(),
+        question: own_text(&row, "question")?.to_owned(),
         trace: Some(without_calculator(work)),
         // In a box, as prompts ask of mathematics; the data ends in the bare number.
         solution: Some(format!("The answer is \\boxed{{{answer}}}.")),
@@ -263,7 +306,7 @@ fn take_turns(row: &mut Row) -> Result<Vec<Value>, FieldProblem> {
     match row.shift_remove("conversations") {
         Some(Value::Array(turns)) => Ok(turns),
         Some(other) => Err(wrong(describe(&other))),
-        None => Err(wrong("nothing".to_owned())),
+        None => Err(lacking(row, "conversations", "a list of turns")),
     }
 }
 
@@ -290,6 +333,106 @@ mod tests {
 
     fn read(format: Format, family: &str, value: Value) -> Result<Question, FieldProblem> {
         format.question(row(value), &Markers::named(family).unwrap(), None)
+    }
+
+    /// A row in a format, with every field that it may have but those that `without` names.
+    fn whole_row(format: Format, without: &str) -> Row {
+        let response = "<think>\nz\n</think>\n\ny";
+        let turns = json!([{"from": "user", "value": "q?"}, {"from": "assistant", "value": response}]);
+        let mut row = row(json!({
+            "id": "a", "question": "q", "solution": "s", "answer": "1", "hint": "h", "kind": "math", "tests": "t",
+            "options": ["x", "y"], "source": "o", "difficulty": "1", "prompt": "p", "posterior_prompt": "pp",
+            "limits": {"time_s": 1},
+        }));
+        match format {
+            Format::Rows => row.extend([("response".to_owned(), json!(response))]),
+            Format::Gsm8k => row.extend([("answer".to_owned(), json!("work\n#### 1"))]),
+            Format::Conversations => {
+                row.extend([("system".to_owned(), json!("s")), ("conversations".to_owned(), turns)]);
+                row.shift_remove("prompt");
+            }
+        }
+        row.shift_remove(without);
+        row
+    }
+
+    /// What is read of a row: its question without what is only kept, but for the limits of a program.
+    fn what_is_read(format: Format, row: Row) -> Option<Question> {
+        let mut question = format.question(row, &Markers::named("think").unwrap(), None).ok()?;
+        question.rest.retain(|name, _| name == "limits");
+        Some(question)
+    }
+
+    #[test]
+    fn the_fields_of_a_format_are_those_that_are_read() {
+        // Without `..Default`: a field that joins the question has to join the list.
+        let whole = Question {
+            id: String::new(),
+            question: String::new(),
+            trace: Some(String::new()),
+            solution: Some(String::new()),
+            answer: Some(String::new()),
+            hint: Some(String::new()),
+            kind: Some(String::new()),
+            tests: Some(json!("")),
+            options: Some(Vec::new()),
+            source: Some(String::new()),
+            difficulty: Some(String::new()),
+            prompt: Some(String::new()),
+            posterior_prompt: Some(String::new()),
+            prompt_is_chat: false,
+            rest: Row::new(),
+        };
+        let mut fields = json!(whole).as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+        fields.sort_unstable();
+        let mut listed = QUESTION_FIELDS.map(str::to_owned).to_vec();
+        listed.sort_unstable();
+        assert_eq!(fields, listed);
+        for format in [Format::Rows, Format::Gsm8k, Format::Conversations] {
+            let whole = what_is_read(format, whole_row(format, "")).unwrap();
+            for name in whole_row(format, "").keys() {
+                // A conversation has a question, and a response comes with a solution: theirs come first.
+                let hidden = format == Format::Conversations && name == "question"
+                    || format != Format::Gsm8k && name == "solution";
+                let is_read =
+                    what_is_read(format, whole_row(format, name)).is_none_or(|other| other != whole);
+                assert_eq!(is_read, !hidden && format.fields().contains(&name.as_str()), "{format:?} {name}");
+            }
+        }
+        // What excludes the others above.
+        for (name, value) in
+            [("trace", json!("own")), ("messages", json!([{"role": "user", "content": "m"}]))]
+        {
+            assert!(Format::Rows.fields().contains(&name));
+            let mut with = whole_row(Format::Rows, "question");
+            let before = what_is_read(Format::Rows, with.clone());
+            with.insert(name.to_owned(), value);
+            assert_ne!(what_is_read(Format::Rows, with), before, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_row_without_a_field_names_its_columns() {
+        let check = |format: Format, value: Value, expected: &str| {
+            let problem = read(format, "think", value).unwrap_err();
+            assert_eq!(problem.to_string(), expected);
+            assert!(problem.its_hint().is_some_and(|hint| hint.contains("columns = { ")), "{problem:?}");
+        };
+        check(
+            Format::Rows,
+            json!({"id": "a", "problem": "1 + 1", "gold": "2"}),
+            "field \"question\": expected a text (or \"prompt\", or \"messages\"), got nothing: the row has problem, gold",
+        );
+        check(
+            Format::Gsm8k,
+            json!({"id": "a", "question": "q", "solution": "2"}),
+            "field \"answer\": expected a text, got nothing: the row has question, solution",
+        );
+        check(
+            Format::Conversations,
+            json!({"id": "a"}),
+            "field \"conversations\": expected a list of turns, got nothing: the row has no columns",
+        );
     }
 
     #[test]

@@ -32,6 +32,7 @@ use latrace_io::failure::Failure;
 use latrace_io::files::checksum;
 use latrace_io::hub;
 use latrace_io::rows::{BadRows, FieldProblem, Place, Row, RowReader};
+use latrace_io::settings::{nearest, unknown_key};
 use program_tests::TestKey;
 
 /// The source of questions, as in a recipe.
@@ -90,6 +91,7 @@ impl Source {
                 format!("questions.hint_share: expected a share in [0, 1], got {}", self.hint_share);
             return Err(Failure::usage(message).into());
         }
+        self.check_names()?;
         let got = match (self.task.is_empty(), self.train.is_empty()) {
             (true, true) => "neither",
             (false, false) => "both",
@@ -120,13 +122,7 @@ impl Source {
     /// # Errors
     /// Names the setting.
     pub fn check_rows(&self) -> Result<()> {
-        let named = |table: &'static str, kinds| move || std::iter::repeat(table).zip(kinds);
-        let tables = [named("kinds", &self.kinds), named("question_kinds", &self.question_kinds)];
-        for (table, (beginning, kind)) in tables.into_iter().flat_map(|table| table()) {
-            if !is_kind(kind) {
-                return Err(unknown_kind(&format!("questions.{table}.\"{beginning}\""), kind).into());
-            }
-        }
+        self.check_names()?;
         if self.format == Format::Gsm8k && !self.answer_rule.is_as_is() {
             let message =
                 "questions.answer_rule: expected as-is with the format gsm8k, which cuts answers itself";
@@ -134,6 +130,27 @@ impl Source {
         }
         FieldSources::new(&self.columns)?;
         self.tests.check()
+    }
+
+    /// Checks names of fields and of verifiers.
+    fn check_names(&self) -> Result<()> {
+        check_kind("questions.kind", &self.kind)?;
+        for (table, kinds) in [("kinds", &self.kinds), ("question_kinds", &self.question_kinds)] {
+            let setting = |beginning| format!("questions.{table}.\"{beginning}\"");
+            kinds.iter().try_for_each(|(beginning, kind)| check_kind(&setting(beginning), kind))?;
+        }
+        self.check_columns()
+    }
+
+    /// A column that no field is read from would silently do nothing.
+    fn check_columns(&self) -> Result<()> {
+        let fields = self.format.fields();
+        // The field by which tests are found is read, whatever it is called.
+        let is_read = |name: &&String| fields.contains(&name.as_str()) || self.tests.is_keyed_by(name);
+        match self.columns.keys().find(|name| !is_read(name)) {
+            None => Ok(()),
+            Some(name) => Err(unknown_key(&format!("questions.columns.{name}"), &fields).into()),
+        }
     }
 
     /// The source as the keys of stages hold it: settings that are younger than the first keys are in them only where
@@ -411,13 +428,22 @@ pub fn named_task(setting: &str, name: &str) -> Result<Task> {
 }
 
 fn unknown_task(setting: &str, name: &str) -> Failure {
-    let known = Task::ALL.map(Task::name).join(", ");
-    Failure::usage(format!("{setting}: expected one of {known}, got \"{name}\""))
+    let names = Task::ALL.map(Task::name);
+    let (known, nearest) = (names.join(", "), nearest(name, &names).unwrap_or_default());
+    Failure::usage(format!(
+        "{setting}: expected one of {known}, got \"{name}\"; the nearest is \"{nearest}\""
+    ))
 }
 
-fn unknown_kind(setting: &str, kind: &str) -> Failure {
-    let known = KINDS.join(", ");
-    Failure::usage(format!("{setting}: expected one of {known}, or a built-in task, got \"{kind}\""))
+fn check_kind(setting: &str, kind: &str) -> Result<()> {
+    if is_kind(kind) {
+        return Ok(());
+    }
+    let (known, nearest) = (KINDS.join(", "), nearest(kind, &KINDS).unwrap_or_default());
+    let message = format!(
+        "{setting}: expected one of {known}, or a built-in task, got \"{kind}\"; the nearest is \"{nearest}\""
+    );
+    Err(Failure::usage(message).into())
 }
 
 /// Checks that ids are unique.

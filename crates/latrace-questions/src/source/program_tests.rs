@@ -57,6 +57,11 @@ impl TestSource {
         Ok(())
     }
 
+    /// Whether the tests of a question are found by the field `name`.
+    pub(super) fn is_keyed_by(&self, name: &str) -> bool {
+        !self.from.is_empty() && self.key == name
+    }
+
     /// The files, after downloading those on the hub.
     pub(super) fn files(&self) -> Result<Vec<PathBuf>> {
         if self.from.is_empty() { Ok(Vec::new()) } else { hub::part_files(&self.from, "train") }

@@ -2,21 +2,29 @@
 //! its default.
 
 use anyhow::{Context, Result};
-use latrace_engine::{Lora, TrainConfig};
+use latrace_engine::{CONFIG_FIELDS, IGNORED_CONFIG_FIELDS, Lora, TrainConfig};
 use latrace_io::failure::Failure;
+use latrace_io::settings::unknown_key;
 use toml::{Table, Value};
 
-use super::{field_names, unknown_key};
+use super::field_names;
 use crate::weigh::Fallbacks;
 
 /// The defaults of all settings, with their documentation.
 pub(super) const DEFAULTS: &str = include_str!("defaults.toml");
 
-/// Tables with free-form keys.
-const FREE: [&str; 4] = ["model.shape", "questions.columns", "questions.kinds", "questions.question_kinds"];
+/// Tables whose keys are not checked here: beginnings of texts are free, and the fields that columns may give are for the
+/// format of the rows to say.
+const FREE: [&str; 3] = ["questions.columns", "questions.kinds", "questions.question_kinds"];
 
-/// Tables that no baseline has: they say who does the work of the whole run.
-const ENGINES: [&str; 3] = ["engine", "servers", "torchrun"];
+/// What no baseline has: who does the work of the whole run, and its baselines.
+const WHOLE_RUN: [(&str, &str); 5] = [
+    ("engine", "a run has the same engines for all of its methods"),
+    ("servers", "a run has the same engines for all of its methods"),
+    ("torchrun", "a run has the same engines for all of its methods"),
+    ("baselines", "a baseline has no baselines of its own"),
+    ("skip", "a baseline has no baselines of its own"),
+];
 
 /// Refuses unknown keys, in the recipe and in its baselines.
 pub(super) fn check_keys(given: &Table, source: &str) -> Result<()> {
@@ -26,10 +34,9 @@ pub(super) fn check_keys(given: &Table, source: &str) -> Result<()> {
     baselines.into_iter().flatten().try_for_each(|(name, baseline)| {
         let name = format!("baselines.{name}");
         let table = baseline.as_table().ok_or_else(|| not_a_table(source, &name, baseline))?;
-        if let Some(engine) = ENGINES.into_iter().find(|engine| table.contains_key(*engine)) {
-            let message =
-                format!("{source}: {name}.{engine}: a run has the same engines for all of its methods");
-            return Err(Failure::usage(message).hint(format!("set {engine} for the whole run")).into());
+        if let Some((key, why)) = WHOLE_RUN.into_iter().find(|(key, _)| table.contains_key(*key)) {
+            let message = format!("{source}: {name}.{key}: {why}");
+            return Err(Failure::usage(message).hint(format!("set {key} for the whole run")).into());
         }
         check_table(table, &known, &format!("{name}."), source)
     })
@@ -53,14 +60,45 @@ fn known_keys() -> Result<Table> {
     for seeded in ["questions", "weights"] {
         insert(&mut known, seeded, "seed", Value::Integer(0));
     }
-    insert(&mut known, "model", "shape", Value::Table(Table::new()));
+    let shape = CONFIG_FIELDS.iter().chain(&IGNORED_CONFIG_FIELDS);
+    let shape = shape.map(|&field| (field.to_owned(), Value::Boolean(true)));
+    insert(&mut known, "model", "shape", Value::Table(shape.collect()));
     let kinds = field_names::<Fallbacks>().iter().map(|&kind| (kind.to_owned(), Value::Boolean(true)));
     insert(&mut known, "weights", "fallbacks", Value::Table(kinds.collect()));
     Ok(known)
 }
 
+/// The settings of a run that a name calls: all of the key, or its last part, in either spelling of an option.
+#[must_use]
+pub fn keys_called(name: &str) -> Vec<String> {
+    let name = name.replace('-', "_");
+    let mut keys = Vec::new();
+    add_leaves(&known_keys().unwrap_or_default(), "", &mut keys);
+    if keys.contains(&name) {
+        return vec![name];
+    }
+    keys.retain(|key| key.rsplit('.').next() == Some(name.as_str()));
+    keys
+}
+
+fn add_leaves(table: &Table, prefix: &str, keys: &mut Vec<String>) {
+    for (key, value) in table {
+        let key = format!("{prefix}{key}");
+        match value.as_table() {
+            Some(inner) if !inner.is_empty() && !is_free(&key) => add_leaves(inner, &format!("{key}."), keys),
+            _ => keys.push(key),
+        }
+    }
+}
+
+/// Refuses keys that no training has.
+pub(super) fn check_training_keys(table: &Table, source: &str) -> Result<()> {
+    let known = training_keys().map(|(name, any)| (name.to_owned(), any)).collect();
+    check_table(table, &known, "", source)
+}
+
 /// The keys of a training. Only the names count, so any value will do.
-pub(super) fn training_keys() -> impl Iterator<Item = (&'static str, Value)> {
+fn training_keys() -> impl Iterator<Item = (&'static str, Value)> {
     let any = |name: &str| (name.to_owned(), Value::Boolean(true));
     field_names::<TrainConfig>().iter().map(move |&name| match name {
         "lora" => (name, Value::Table(field_names::<Lora>().iter().map(|&name| any(name)).collect())),
@@ -101,7 +139,9 @@ pub(super) fn check_table(given: &Table, known: &Table, prefix: &str, source: &s
         let name = format!("{prefix}{key}");
         let Some(inner) = known.get(key) else {
             let known: Vec<&str> = known.keys().map(String::as_str).collect();
-            return Err(refused(source, &name).unwrap_or_else(|| unknown_key(source, &name, &known)).into());
+            return Err(refused(source, &name)
+                .unwrap_or_else(|| unknown_key(&name, &known).preceded_by(&format!("{source}: ")))
+                .into());
         };
         if let (Some(inner), Some(value)) = (inner.as_table(), value.as_table())
             && !is_free(&name)

@@ -6,70 +6,40 @@ mod beside;
 mod distillation;
 mod engines;
 mod keys;
+mod layers;
 mod markers;
 mod models;
 mod prompts;
 pub mod run;
 mod table;
 
-use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use latrace_engine::TrainConfig;
 use serde::de::value::Error as FieldsError;
 use serde::de::{Deserialize, Deserializer, Error as _, Visitor};
 use toml::{Table, Value};
 
 use latrace_io::failure::Failure;
+use latrace_io::settings::typed;
+use layers::{COMMAND_LINE, Layers};
+
+pub use beside::missing_files;
+pub use keys::keys_called;
 
 /// Reads `file` if given, applies `overrides` (`key=value`) in order, and validates the result.
+///
+/// # Errors
+/// A setting that is refused, with where it was written.
 pub fn train_config(file: Option<&Path>, overrides: &[String]) -> Result<TrainConfig> {
-    let config = typed(settings(file, overrides)?)?;
-    config.validate().map_err(|error| Failure::usage(error.to_string()))?;
-    Ok(config)
-}
-
-/// The settings as given. Both sources are checked by themselves, so that an error names the one at fault.
-fn settings(file: Option<&Path>, overrides: &[String]) -> Result<Table> {
-    let mut table = file.map(read_table).transpose()?.unwrap_or_default();
-    check_keys(&table, &file.map_or("the recipe".to_owned(), |path| path.display().to_string()))?;
-    let mut given = Table::new();
-    for text in overrides {
-        let (key, value) = parse_override(text)?;
-        table::set(&mut given, &key, value)?;
-    }
-    check_keys(&given, "the command line")?;
-    table::merge(&mut table, given);
-    Ok(table)
-}
-
-fn typed(table: Table) -> Result<TrainConfig> {
-    parse(table.clone()).map_err(|error| {
-        let key = wrong_key(table).map_or_else(String::new, |key| format!("{key}: "));
-        Failure::usage(format!("{key}{}", one_line(&error))).into()
+    let mut layers = Layers::new(overrides, COMMAND_LINE, keys::check_training_keys)?;
+    file.map_or(Ok(()), |file| layers.add_file(file))?;
+    layers.read(|table| {
+        let config: TrainConfig = typed(table.clone()).map_err(Failure::from)?;
+        config.validate().map_err(|error| Failure::usage(error.to_string()))?;
+        Ok(config)
     })
-}
-
-fn parse(table: Table) -> Result<TrainConfig, toml::de::Error> {
-    Value::Table(table).try_into()
-}
-
-/// The setting that does not deserialise. The library's error does not name it, so each is tried alone.
-fn wrong_key(table: Table) -> Option<String> {
-    let mut settings = table.into_iter();
-    settings.find_map(|(key, value)| parse(Table::from_iter([(key.clone(), value)])).is_err().then_some(key))
-}
-
-fn read_table(path: &Path) -> Result<Table> {
-    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    toml::from_str(&text).map_err(|error| {
-        Failure::usage(format!("{} is not valid TOML: {}", path.display(), one_line(&error))).into()
-    })
-}
-
-fn one_line(error: &toml::de::Error) -> String {
-    error.message().trim().replace('\n', ", ")
 }
 
 /// A setting, `key=value`.
@@ -89,23 +59,6 @@ fn parse_value(raw: &str) -> Value {
     let parsed =
         if raw.contains('\n') { None } else { toml::from_str::<Table>(&format!("value = {raw}")).ok() };
     parsed.and_then(|mut table| table.remove("value")).unwrap_or_else(|| Value::String(raw.to_owned()))
-}
-
-fn check_keys(table: &Table, source: &str) -> Result<()> {
-    let known = keys::training_keys().map(|(name, any)| (name.to_owned(), any)).collect();
-    keys::check_table(table, &known, "", source)
-}
-
-/// The error for a key not in `known`; of a dotted `key`, only the last part is compared.
-fn unknown_key(source: &str, key: &str, known: &[&str]) -> Failure {
-    // Of a dotted key, the last part: `known` has the keys of one table.
-    let nearest = nearest(key.rsplit('.').next().unwrap_or(key), known);
-    Failure::usage(format!("{source}: unknown key \"{key}\"; the nearest known key is \"{nearest}\""))
-        .hint(format!("known keys: {}", known.join(", ")))
-}
-
-fn nearest<'a>(key: &str, known: &[&'a str]) -> &'a str {
-    known.iter().min_by_key(|name| edit_distance(name, key)).copied().unwrap_or("")
 }
 
 /// The field names of a struct, as its derived `Deserialize` passes them.
@@ -141,26 +94,10 @@ impl<'de> Deserializer<'de> for FieldNames<'_> {
     }
 }
 
-/// Levenshtein distance: insertions, deletions and replacements that turn one text into the other.
-fn edit_distance(left: &str, right: &str) -> usize {
-    let right: Vec<char> = right.chars().collect();
-    let first: Vec<usize> = (0..=right.len()).collect();
-    let row = left.chars().fold(first, |above, letter| next_row(&above, letter, &right));
-    row[right.len()]
-}
-
-/// The row of the table of distances below `above`, for one more letter of the left text.
-fn next_row(above: &[usize], letter: char, right: &[char]) -> Vec<usize> {
-    let mut row = vec![above[0] + 1];
-    for (column, other) in right.iter().enumerate() {
-        let replaced = above[column] + usize::from(letter != *other);
-        row.push(replaced.min(above[column + 1] + 1).min(row[column] + 1));
-    }
-    row
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn from_overrides(overrides: &[&str]) -> Result<TrainConfig> {
@@ -203,15 +140,15 @@ mod tests {
             "the command line: unknown key \"learning_rat\"; the nearest known key is \"learning_rate\"",
         );
         check_refused(&["seed"], "expected key=value, got \"seed\"");
-        check_refused(&["schedule=exponential"], "schedule: unknown variant `exponential`");
-        check_refused(&["seed=1", "epochs=many"], "epochs: invalid type: string \"many\"");
-        check_refused(&["batch_size=0"], "batch_size: expected at least 1, got 0");
-    }
-
-    #[test]
-    fn edit_distance_counts_single_letters() {
-        assert_eq!(edit_distance("kitten", "sitting"), 3);
-        assert_eq!(edit_distance("", "abc"), 3);
-        assert_eq!(edit_distance("same", "same"), 0);
+        check_refused(
+            &["schedule=exponential"],
+            "the command line: schedule: expected one of cosine, linear, constant, got \"exponential\"; the nearest is",
+        );
+        check_refused(
+            &["seed=1", "epochs=many"],
+            "the command line: epochs: expected a whole number, got \"many\"",
+        );
+        check_refused(&["lora.rank=x"], "the command line: lora.rank: expected a whole number, got \"x\"");
+        check_refused(&["batch_size=0"], "the command line: batch_size: expected at least 1, got 0");
     }
 }

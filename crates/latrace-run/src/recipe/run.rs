@@ -24,12 +24,13 @@ pub use super::prompts::Prompts;
 
 use super::adapters;
 use super::keys::{DEFAULTS, check_keys};
-use super::table::{merge, section_of, set, with_base};
-use super::{one_line, parse_override};
+use super::layers::{COMMAND_LINE, Layers};
+use super::table::{merge, section_of};
 use crate::layout;
 use crate::weigh::{Drawn, Fallbacks, WeighConfig};
 use latrace_io::clock::today;
 use latrace_io::failure::Failure;
+use latrace_io::settings::{self, RefusedSetting};
 use latrace_questions::hints::HintKind;
 use latrace_questions::source::Source;
 use latrace_verify::command::CommandSettings;
@@ -257,16 +258,9 @@ pub struct Evaluation {
 impl RunRecipe {
     /// Reads `file`, applies `overrides` (`dotted.key=value`) in order, and validates the result.
     pub fn read(file: &Path, overrides: &[String]) -> Result<RunRecipe> {
-        let table = overridden(with_base(file)?, overrides)?;
-        let shown = file.display().to_string();
-        // Before the defaults are merged in, so that an error names what was written.
-        check_keys(&table, &shown)?;
-        let recipe = resolve(&table, &shown)?;
-        // Baselines are validated here, too: an error in one should not surface after hours of work.
-        for name in recipe.baselines.keys() {
-            recipe.variant(name).with_context(|| format!("baselines.{name}"))?;
-        }
-        Ok(recipe)
+        let mut layers = Layers::new(overrides, COMMAND_LINE, check_keys)?;
+        layers.add_recipe(file)?;
+        layers.read(resolve)
     }
 
     /// The recipe of a baseline: this one with the baseline's settings merged in.
@@ -277,7 +271,7 @@ impl RunRecipe {
         table.insert("baselines".to_owned(), Value::Table(Table::new()));
         table.insert("skip".to_owned(), Value::Array(Vec::new()));
         merge(&mut table, differing);
-        typed(table, name)
+        typed(table).map_err(|error| of_baseline(name, error))
     }
 
     fn to_table(&self) -> Result<Table> {
@@ -456,15 +450,6 @@ pub fn of_run(run: &Path) -> Result<RunRecipe> {
     if path.is_file() { RunRecipe::read(&path, &[]) } else { Err(no_recipe(run).into()) }
 }
 
-/// The table after `key=value` settings, of which a later one replaces an earlier.
-fn overridden(mut table: Table, overrides: &[String]) -> Result<Table> {
-    for text in overrides {
-        let (key, value) = parse_override(text)?;
-        set(&mut table, &key, value)?;
-    }
-    Ok(table)
-}
-
 /// The source of questions as a recipe has it that names none.
 ///
 /// # Errors
@@ -482,18 +467,21 @@ pub fn default_questions() -> Result<Source> {
 /// Settings of something else, or that an engine refuses.
 pub fn engine_settings(settings: &[String]) -> Result<(ServersConfig, TorchrunConfig)> {
     const SOURCE: &str = "--engine-setting";
-    let given = overridden(Table::new(), settings)?;
-    if let Some(other) = given.keys().find(|key| !["servers", "torchrun"].contains(&key.as_str())) {
-        let message = format!("{SOURCE}: expected a setting of servers or torchrun, got one of \"{other}\"");
-        return Err(Failure::usage(message).into());
-    }
-    check_keys(&given, SOURCE)?;
+    let mut layers = Layers::new(settings, SOURCE, check_engine_keys)?;
     // A recipe is all defaults but for its questions.
     let task = Table::from_iter([("task".to_owned(), Value::String("walk".to_owned()))]);
-    let mut table = Table::from_iter([("questions".to_owned(), Value::Table(task))]);
-    merge(&mut table, given);
-    let recipe = resolve(&table, SOURCE)?;
+    layers.add(SOURCE.to_owned(), Table::from_iter([("questions".to_owned(), Value::Table(task))]));
+    let recipe = layers.read(resolve)?;
     Ok((recipe.servers, recipe.torchrun))
+}
+
+fn check_engine_keys(given: &Table, source: &str) -> Result<()> {
+    let is_other = |key: &&String| !["servers", "torchrun"].contains(&key.as_str());
+    if let Some(other) = given.keys().find(is_other) {
+        let message = format!("{source}: expected a setting of servers or torchrun, got one of \"{other}\"");
+        return Err(Failure::usage(message).into());
+    }
+    check_keys(given, source)
 }
 
 fn no_recipe(run: &Path) -> Failure {
@@ -505,41 +493,59 @@ fn defaults() -> Result<Table> {
     toml::from_str(DEFAULTS).context("the defaults are not TOML")
 }
 
-fn resolve(given: &Table, source: &str) -> Result<RunRecipe> {
+/// The whole recipe. Baselines are validated here, too: an error in one should not surface after hours of work.
+fn resolve(given: &Table) -> Result<RunRecipe> {
     let mut table = defaults()?;
     merge(&mut table, given.clone());
-    typed(table, source)
-}
-
-fn typed(mut table: Table, source: &str) -> Result<RunRecipe> {
-    seed_stages(&mut table);
-    let recipe = parse(table.clone()).map_err(|error| {
-        let setting = wrong_key(&table, &error).unwrap_or_else(|| error.path().to_string());
-        Failure::usage(format!("{source}: {setting}: {}", one_line(error.inner())))
-            .hint("`docs/recipe.md` lists every setting")
-    })?;
-    recipe.check().with_context(|| source.to_owned())?;
+    let recipe = typed(table)?;
+    recipe.baselines.keys().try_for_each(|name| recipe.variant(name).map(drop))?;
     Ok(recipe)
 }
 
-type WrongSetting = serde_path_to_error::Error<toml::de::Error>;
-
-fn parse(table: Table) -> Result<RunRecipe, WrongSetting> {
-    serde_path_to_error::deserialize(Value::Table(table))
+/// The failure of a baseline's setting, by its key in the recipe.
+fn of_baseline(name: &str, error: anyhow::Error) -> anyhow::Error {
+    match error.downcast::<Failure>() {
+        Ok(failure) => failure.preceded_by(&format!("baselines.{name}.")).into(),
+        Err(error) => error.context(format!("baselines.{name}")),
+    }
 }
 
-/// The key at fault in a section with flattened settings, where the library's path ends: the one whose default in its
-/// place ends the error, or gives way to the next.
-fn wrong_key(table: &Table, error: &WrongSetting) -> Option<String> {
-    let section = error.path().to_string();
-    // A table that has no defaults, such as one of markers, has no key to try them for.
-    section_of(&mut defaults().ok()?, &section)?;
-    let message = |healed: Table| parse(healed).err().map(|error| error.to_string());
-    let is_at_fault = |key: &&String| {
-        message(with_default(table, &section, key)).is_none_or(|other| other != error.to_string())
+fn typed(mut table: Table) -> Result<RunRecipe> {
+    seed_stages(&mut table);
+    let recipe: RunRecipe = settings::typed(table.clone()).map_err(|refused| {
+        Failure::from(in_full(&table, refused)).or_hint("`docs/recipe.md` lists every setting")
+    })?;
+    recipe.check()?;
+    Ok(recipe)
+}
+
+/// Sections that are trainings, whose settings are flattened into them.
+const TRAININGS: [&str; 4] = ["initial", "posterior", "posterior.refine", "final"];
+
+/// A refusal with the whole key: serde reads what is flattened as one, and names the section alone.
+fn in_full(table: &Table, refused: RefusedSetting) -> RefusedSetting {
+    let section = refused.key.clone();
+    let Some((key, value)) = wrong_setting(table, &refused) else { return refused };
+    let of_training = || {
+        let alone = settings::typed::<TrainConfig>(Table::from_iter([(key.clone(), value)]));
+        Some(alone.err()?.under(&section)).filter(|_| TRAININGS.contains(&section.as_str()))
     };
-    let key = section_of(&mut table.clone(), &section)?.keys().find(is_at_fault)?.clone();
-    Some(format!("{section}.{key}"))
+    of_training().unwrap_or_else(|| refused.at(format!("{section}.{key}")))
+}
+
+/// The setting at fault in a section with flattened settings: the one whose default in its place ends the error, or gives
+/// way to the next.
+fn wrong_setting(table: &Table, refused: &RefusedSetting) -> Option<(String, Value)> {
+    let (mut whole, mut defaults, section) = (table.clone(), defaults().ok()?, &refused.key);
+    // A table that has no defaults, such as one of markers, has no key to try them for.
+    let of_default = section_of(&mut defaults, section)?;
+    let is_given = |(key, value): &(&String, &Value)| of_default.get(*key) != Some(*value);
+    let is_at_fault = |(key, _): &(&String, &Value)| {
+        let healed = settings::typed::<RunRecipe>(with_default(table, section, key));
+        healed.err().is_none_or(|other| other != *refused)
+    };
+    let mut given = section_of(&mut whole, section)?.iter().filter(is_given);
+    given.find(is_at_fault).map(|(key, value)| (key.clone(), value.clone()))
 }
 
 fn with_default(table: &Table, section: &str, key: &str) -> Table {
@@ -560,7 +566,7 @@ impl RunRecipe {
         self.check_samplings()?;
         self.questions.check()?;
         self.prompts.markers()?;
-        self.weights.check().context("weights")?;
+        self.weights.check().map_err(|failure| failure.preceded_by("weights."))?;
         self.check_counts()?;
         self.check_starts()?;
         self.posterior.refine.check()?;
@@ -685,7 +691,9 @@ pub(super) fn usage(message: String) -> Result<()> {
 
 /// Gives the run's seed to every stage that does not set its own.
 fn seed_stages(table: &mut Table) {
-    let Some(seed) = table.get("seed").cloned() else { return };
+    let Some(seed) = table.get("seed") else { return };
+    // A seed that is none is refused by its own name, and not by those of the stages.
+    let seed = Value::Integer(seed.as_integer().map_or(0, |seed| seed.max(0)));
     // Equal seeds are independent draws: the stage's name is part of every key of a random stream.
     for stage in ["questions", "initial", "posterior", "weights", "final"] {
         if let Some(Value::Table(stage)) = table.get_mut(stage) {
@@ -913,7 +921,10 @@ mod tests {
             &["weights.fallbacks.cod=skip"],
             "unknown key \"weights.fallbacks.cod\"; the nearest known key is \"code\"",
         );
-        check_refused(&["weights.fallbacks.code=drop"], "unknown fallback \"drop\"");
+        check_refused(
+            &["weights.fallbacks.code=drop"],
+            "weights.fallbacks.code: expected one of original-row, skip, geometric-likelihood, got \"drop\"",
+        );
         check_refused(
             &["questions.tests.colum=io"],
             "unknown key \"questions.tests.colum\"; the nearest known key is \"column\"",
@@ -937,13 +948,48 @@ mod tests {
 
     #[test]
     fn settings_of_questions_are_refused_by_name() {
+        let columns = "the command line: unknown key \"questions.columns.questoin\"; the nearest known key is \"question\"";
+        check_refused(&["questions.columns.questoin=problem"], columns);
+        check_refused(
+            &[
+                "questions.task=",
+                "questions.train=x.jsonl",
+                "questions.format=gsm8k",
+                "questions.columns.trace=t",
+            ],
+            "the command line: unknown key \"questions.columns.trace\"",
+        );
+        let kinds = "expected one of math, choice, text, code, command, or a built-in task, got";
+        check_refused(
+            &["questions.kind=maths"],
+            &format!("questions.kind: {kinds} \"maths\"; the nearest is \"math\""),
+        );
+        check_refused(
+            &["questions.question_kinds.Write=cod"],
+            &format!("{kinds} \"cod\"; the nearest is \"code\""),
+        );
+        check_refused(&["questions.task=wlak"], "got \"wlak\"; the nearest is \"walk\"");
+        check_refused(
+            &["model.shape.hiden_size=8"],
+            "unknown key \"model.shape.hiden_size\"; the nearest known key is \"hidden_size\"",
+        );
+        check_refused(
+            &["baselines.rft.skip=[]"],
+            "baselines.rft.skip: a baseline has no baselines of its own",
+        );
         check_refused(
             &["questions.limit=-1"],
-            "questions.limit: invalid value: integer `-1`, expected a number",
+            "questions.limit: expected a number of questions, or one for each of train, validation and test, got -1",
         );
         check_refused(&["questions.limit=many"], "expected a number of questions, or one for each of train");
-        check_refused(&["questions.limit.tests=5"], "questions.limit.tests: unknown field `tests`");
-        check_refused(&["questions.answer_rule=units"], "questions.answer_rule: unknown variant `units`");
+        check_refused(
+            &["questions.limit.tests=5"],
+            "unknown key \"questions.limit.tests\"; the nearest known key is \"test\"",
+        );
+        check_refused(
+            &["questions.answer_rule=units"],
+            "questions.answer_rule: expected one of as-is, without-units, after-hashes, got \"units\"",
+        );
         check_refused(&["questions.shuffle=true"], "questions.shuffle: expected files of questions");
         let limit = quickstart(&["questions.limit.test=5"]).to_toml().unwrap();
         let limit = toml::from_str::<Table>(&limit).unwrap()["questions"]["limit"].clone();
@@ -955,10 +1001,16 @@ mod tests {
         check_refused(&["prompts.markers=thing"], "prompts.markers: unknown marker family \"thing\"");
         check_refused(
             &["prompts.markers=3"],
-            "prompts.markers: invalid type: integer `3`, expected the name of",
+            "prompts.markers: expected the name of a marker family, or a table with open and close, got 3",
         );
-        check_refused(&["prompts.markers={open = \"<a>\"}"], "prompts.markers: missing field `close`");
-        check_refused(&["prompts.markers={open = \"a\", close = \"b\", end = \"c\"}"], "unknown field `end`");
+        check_refused(
+            &["prompts.markers={open = \"<a>\"}"],
+            "prompts.markers.close: expected a value, got nothing",
+        );
+        check_refused(
+            &["prompts.markers={open = \"a\", close = \"b\", end = \"c\"}"],
+            "unknown key \"prompts.markers.end\"; the nearest known key is",
+        );
         let own = quickstart(&["prompts.markers={open = \"<a>\", close = \"</a>\"}"]);
         assert_eq!(own.prompts.markers().unwrap().cut, "</a>");
         assert_eq!(toml::from_str::<RunRecipe>(&own.to_toml().unwrap()).unwrap(), own);
@@ -969,13 +1021,21 @@ mod tests {
         check_refused(&["evaluation.base=chat"], "evaluation.base: a random model has nothing to measure");
         check_refused(&["initial.train=false"], "initial.train: a random model must be trained");
         check_refused(&["posterior.train=false", "posterior.start=previous"], "has no last round");
-        check_refused(&["posterior.start=final"], "posterior.start: unknown variant `final`");
-        check_refused(&["final.start=posterior"], "final.start: unknown variant `posterior`");
-        check_refused(&["initial.epochs=many"], "initial.epochs: invalid type");
-        check_refused(&["traces.n=-1"], "traces.n: invalid value");
+        check_refused(
+            &["posterior.start=final"],
+            "posterior.start: expected one of base, initial, previous, got \"final\"",
+        );
+        check_refused(
+            &["final.start=posterior"],
+            "final.start: expected one of base, initial, previous, got \"posterior\"",
+        );
+        check_refused(&["initial.epochs=many"], "initial.epochs: expected a whole number, got \"many\"");
+        check_refused(&["traces.n=-1"], "traces.n: expected a whole number of at least 0, got -1");
         check_refused(&["traces.mixture=0.01"], "traces.mixture: expected 0, or a share");
         check_refused(&["traces.mixture=1"], "traces.mixture: expected 0, or a share");
         check_refused(&["rounds=0"], "rounds: expected at least 1");
+        check_refused(&["seed=x"], "the command line: seed: expected a whole number, got \"x\"");
+        check_refused(&["seed=-1"], "the command line: seed: expected a whole number of at least 0, got -1");
         check_refused(&["questions.hint=wrong", "distillation.contrast=wrong-hint"], "have no contrast");
         check_refused(&["posterior.refine.n=1"], "posterior.refine.n: expected at least 2, got 1");
         let single = ["posterior.refine.n=0", "posterior.refine.objective=iwae-phi"];
@@ -986,9 +1046,12 @@ mod tests {
         );
         check_refused(
             &["posterior.refine.objective=grpo"],
-            "posterior.refine.objective: unknown variant `grpo`",
+            "posterior.refine.objective: expected one of reverse-kl, elbo-single, iwae-phi, got \"grpo\"",
         );
-        check_refused(&["posterior.refine.epochs=many"], "posterior.refine.epochs: invalid type");
+        check_refused(
+            &["posterior.refine.epochs=many"],
+            "posterior.refine.epochs: expected a whole number, got \"many\"",
+        );
         check_refused(&["posterior.refine.batch_size=0"], "posterior.refine.batch_size: expected");
         check_refused(&["posterior.refine.round=1"], "unknown key \"posterior.refine.round\"");
     }
@@ -1071,6 +1134,13 @@ mod tests {
 
     #[test]
     fn free_tables_are_free_in_baselines_too() {
+        // The field by which tests are found is read, whatever it is called.
+        let joined = ["questions.tests={ from = \"t\", key = \"pid\" }", "questions.columns.pid=problem_id"];
+        assert_eq!(quickstart(&joined).questions.columns["pid"], "problem_id");
+        assert_eq!(
+            quickstart(&["model.shape.use_cache=true"]).model.shape["use_cache"].as_bool(),
+            Some(true)
+        );
         let columns = ["questions.columns.question=problem", "baselines.rft.questions.columns.question=text"];
         let recipe = quickstart(&columns);
         assert_eq!(recipe.questions.columns["question"], "problem");

@@ -1,32 +1,7 @@
 //! Merging of TOML tables: a recipe over its base, and `key=value` settings over both.
 
-use std::path::Path;
-
-use anyhow::{Context, Result};
 use latrace_io::failure::Failure;
 use toml::{Table, Value};
-
-use super::beside::look_beside;
-use super::read_table;
-
-/// The file's settings, merged into those of its `base` if it names one.
-pub(super) fn with_base(file: &Path) -> Result<Table> {
-    let mut table = read_table(file)?;
-    let folder = file.parent().unwrap_or(Path::new(""));
-    look_beside(&mut table, folder);
-    // Removed, because it is no setting: the resolved recipe contains what the base says.
-    let Some(base) = table.remove("base") else { return Ok(table) };
-    let base = base.as_str().ok_or_else(|| not_a_name(file, &base))?;
-    let mut whole =
-        with_base(&folder.join(base)).with_context(|| format!("the base of {}", file.display()))?;
-    merge(&mut whole, table);
-    Ok(whole)
-}
-
-fn not_a_name(file: &Path, base: &Value) -> Failure {
-    let file = file.display();
-    Failure::usage(format!("{file}: base: expected the name of a recipe in the same folder, got {base}"))
-}
 
 /// Merges the settings of `over` into `table`, recursively.
 pub(super) fn merge(table: &mut Table, over: Table) {
@@ -46,7 +21,7 @@ pub(super) fn section_of<'a>(table: &'a mut Table, section: &str) -> Option<&'a 
 }
 
 /// Sets a dotted key, creating the tables that it passes through: a recipe need not mention them.
-pub(super) fn set(table: &mut Table, dotted: &str, value: Value) -> Result<()> {
+pub(super) fn set(table: &mut Table, dotted: &str, value: Value) -> Result<(), Failure> {
     let Some((path, key)) = dotted.rsplit_once('.') else {
         table.insert(dotted.to_owned(), value);
         return Ok(());

@@ -1,0 +1,142 @@
+//! What a file of questions holds, as far as a recipe has to say it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::Result;
+use latrace_io::failure::Failure;
+use latrace_io::rows::{BadRows, FieldProblem, Row, RowReader};
+use latrace_questions::source::{AnswerRule, Format};
+use serde_json::Value;
+
+use super::columns::{guess, has};
+
+/// Rows whose columns are looked at; the others are counted.
+const LOOKED_AT: usize = 20;
+
+/// A file of questions, as a recipe would read it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct QuestionFile {
+    /// As the recipe names it.
+    pub name: String,
+    /// Its rows.
+    pub rows: usize,
+    /// The format of its rows.
+    pub format: Format,
+    /// Fields under other names: ours and theirs.
+    pub columns: BTreeMap<String, String>,
+    /// What of the answer column is the answer.
+    pub answer_rule: AnswerRule,
+    /// Whether its rows have traces.
+    pub has_traces: bool,
+    /// The kind of verifier, where the columns tell.
+    pub kind: Option<&'static str>,
+}
+
+impl QuestionFile {
+    /// Looks into a file, which the recipe will call `name`; `given` are columns that the user names. Of worked solutions
+    /// that end in `#### NUMBER`, the working is a trace if `traces_wanted`, and a hint otherwise.
+    ///
+    /// # Errors
+    /// A file that cannot be read or has no rows; columns in which no question or no answer is found.
+    pub fn look(
+        path: &Path,
+        name: &str,
+        given: &[(String, String)],
+        traces_wanted: bool,
+    ) -> Result<QuestionFile> {
+        let (first, rows) = first_rows(path)?;
+        let shown = path.display().to_string();
+        let names = names(&first);
+        if first.is_empty() {
+            return Err(Failure::work(format!("{shown} has no rows")).into());
+        }
+        if has(&names, "conversations") {
+            return Ok(QuestionFile {
+                format: Format::Conversations,
+                has_traces: true,
+                ..QuestionFile::plain(name, rows)
+            });
+        }
+        let mut columns = guess(&names, given);
+        let is_known = |field: &str| has(&names, field) || columns.contains_key(field);
+        if !["question", "prompt", "messages"].into_iter().any(is_known) {
+            return Err(unknown_column(&shown, "question", &names).into());
+        }
+        let has_traces = ["trace", "response", "messages"].into_iter().any(is_known);
+        let kind = kind(&first, &is_known);
+        let judged_by = ["answer", "tests", "messages", "response"];
+        if !judged_by.into_iter().any(is_known) {
+            return Err(unknown_column(&shown, "answer", &names).into());
+        }
+        let mut file = QuestionFile { has_traces, kind, ..QuestionFile::plain(name, rows) };
+        let answers = columns.get("answer").map_or("answer", String::as_str).to_owned();
+        if !has_traces && all_worked(&first, &answers) {
+            if traces_wanted {
+                (file.format, file.has_traces) = (Format::Gsm8k, true);
+                columns.retain(|ours, _| Format::Gsm8k.fields().contains(&ours.as_str()));
+            } else {
+                file.answer_rule = AnswerRule::AfterHashes;
+                columns.insert("hint".to_owned(), format!("{{{{ {answers} }}}}"));
+            }
+        }
+        Ok(QuestionFile { columns, ..file })
+    }
+
+    fn plain(name: &str, rows: usize) -> QuestionFile {
+        QuestionFile {
+            name: name.to_owned(),
+            rows,
+            format: Format::Rows,
+            columns: BTreeMap::new(),
+            answer_rule: AnswerRule::AsIs,
+            has_traces: false,
+            kind: None,
+        }
+    }
+}
+
+/// The first rows of a file, and how many there are.
+fn first_rows(path: &Path) -> Result<(Vec<Row>, usize)> {
+    let mut reader = RowReader::open(path, BadRows::Stop)?;
+    let (mut first, mut rows) = (Vec::new(), 0);
+    while let Some(row) = reader.next_with(|_, row| Ok::<Row, FieldProblem>(row))? {
+        rows += 1;
+        if first.len() < LOOKED_AT {
+            first.push(row);
+        }
+    }
+    Ok((first, rows))
+}
+
+/// The columns of any row, in the order of the first that has each.
+fn names(rows: &[Row]) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for name in rows.iter().flat_map(Row::keys) {
+        if !has(&names, name) {
+            names.push(name.clone());
+        }
+    }
+    names
+}
+
+/// The kind that a file's columns tell: programs have tests, choices have options.
+fn kind(rows: &[Row], is_known: &dyn Fn(&str) -> bool) -> Option<&'static str> {
+    // Where rows say their kind themselves, the recipe's is that of none.
+    if rows.iter().all(|row| row.get("kind").is_some_and(Value::is_string)) {
+        return Some("math");
+    }
+    let told = [("tests", "code"), ("options", "choice")];
+    told.into_iter().find(|(field, _)| is_known(field)).map(|(_, kind)| kind)
+}
+
+/// Whether every answer is a worked solution that ends in `#### NUMBER`.
+fn all_worked(rows: &[Row], column: &str) -> bool {
+    rows.iter().all(|row| row.get(column).and_then(Value::as_str).is_some_and(|text| text.contains("#### ")))
+}
+
+fn unknown_column(file: &str, field: &str, names: &[String]) -> Failure {
+    let columns = names.join(", ");
+    Failure::usage(format!("{file}: no column is known to hold the {field}; the rows have {columns}"))
+        .hint(format!("say which column it is: --column {field}=NAME"))
+}
