@@ -3,6 +3,7 @@
 
 mod bench;
 mod import;
+mod loggers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
