@@ -12,8 +12,8 @@ use tracing::level_filters::LevelFilter;
 
 use crate::doctor::available_threads;
 use crate::verbs::{
-    answer, build, chat, compare, completions, convert, doctor, eval, export, import, init, man, questions,
-    report, run as run_verb, sample, score, serve, status, train, verify, weigh,
+    answer, build, chat, compare, completions, convert, doctor, eval, export, import, init, man,
+    questions, report, run as run_verb, sample, score, serve, status, sweep, train, verify, weigh,
 };
 use latrace_io::failure::Failure;
 
@@ -94,6 +94,8 @@ enum Command {
     Serve(serve::ServeArguments),
     /// Show a run's progress
     Status(status::StatusArguments),
+    /// Carry out a recipe at every combination of listed values and seeds
+    Sweep(sweep::SweepArguments),
     /// Compare models side by side: one table over models and benchmarks
     Compare(compare::CompareArguments),
     /// Export a training of a run for other trainers: TRL, LLaMA-Factory
@@ -146,6 +148,7 @@ fn dispatch(command: &Command) -> Result<()> {
         Command::Report(arguments) => report::run(arguments),
         Command::Serve(arguments) => serve::run(arguments),
         Command::Status(arguments) => status::run(arguments),
+        Command::Sweep(arguments) => sweep::run(arguments),
         Command::Compare(arguments) => compare::run(arguments),
         Command::Export(arguments) => export::run(arguments),
         Command::Import(arguments) => import::run(arguments),

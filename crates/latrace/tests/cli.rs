@@ -147,7 +147,7 @@ fn config(vocab_size: usize) -> Value {
 }
 
 /// All of them, after the command itself.
-const VERBS: [&str; 22] = [
+const VERBS: [&str; 23] = [
     "",
     "run",
     "questions",
@@ -162,6 +162,7 @@ const VERBS: [&str; 22] = [
     "report",
     "serve",
     "status",
+    "sweep",
     "compare",
     "export",
     "import",

@@ -4,6 +4,7 @@
 mod bench;
 mod import;
 mod loggers;
+mod sweep;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
