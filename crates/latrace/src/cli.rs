@@ -12,7 +12,7 @@ use tracing::level_filters::LevelFilter;
 
 use crate::doctor::available_threads;
 use crate::verbs::{
-    answer, build, chat, compare, completions, convert, doctor, eval, export, import, init, man,
+    answer, build, chat, compare, completions, convert, doctor, eval, export, import, init, man, push,
     questions, report, run as run_verb, sample, score, serve, status, sweep, train, verify, weigh,
 };
 use latrace_io::failure::Failure;
@@ -102,6 +102,8 @@ enum Command {
     Export(export::ExportArguments),
     /// Take a model that was trained elsewhere as a stage of a run
     Import(import::ImportArguments),
+    /// Upload a run's model to the Hugging Face hub
+    Push(push::PushArguments),
     /// Chat with a model in the terminal
     Chat(chat::ChatArguments),
     /// Create a randomly initialised model from a configuration
@@ -152,6 +154,7 @@ fn dispatch(command: &Command) -> Result<()> {
         Command::Compare(arguments) => compare::run(arguments),
         Command::Export(arguments) => export::run(arguments),
         Command::Import(arguments) => import::run(arguments),
+        Command::Push(arguments) => push::run(arguments),
         Command::Chat(arguments) => chat::run(arguments),
         Command::Init(arguments) => init::run(arguments),
         Command::Convert(arguments) => convert::run(arguments),

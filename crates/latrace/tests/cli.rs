@@ -147,7 +147,7 @@ fn config(vocab_size: usize) -> Value {
 }
 
 /// All of them, after the command itself.
-const VERBS: [&str; 23] = [
+const VERBS: [&str; 24] = [
     "",
     "run",
     "questions",
@@ -166,6 +166,7 @@ const VERBS: [&str; 23] = [
     "compare",
     "export",
     "import",
+    "push",
     "chat",
     "init",
     "convert",

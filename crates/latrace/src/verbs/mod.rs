@@ -19,6 +19,7 @@ mod interrupt;
 pub mod man;
 mod notify;
 mod output;
+pub mod push;
 pub mod questions;
 pub mod report;
 pub mod run;
