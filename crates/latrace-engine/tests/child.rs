@@ -38,7 +38,7 @@ fn main() -> ExitCode {
     {
         orderly(Path::new(folder), script);
     }
-    let tests: [Test; 10] = [
+    let tests: [Test; 11] = [
         ("its end is told in words, with its last lines", its_end_is_told),
         ("a command that does not exist says so", a_missing_command),
         ("the environment is set and removed", the_environment),
@@ -49,6 +49,7 @@ fn main() -> ExitCode {
         ("what a child leaves behind ends with it", left_behind),
         ("after a kill of the parent nothing runs", a_killed_parent),
         ("a supervisor that is told to end ends its child", a_terminated_supervisor),
+        ("a brief command is told what it is to know, and ends in time", briefly),
     ];
     for (name, test) in tests {
         test(tempfile::tempdir().unwrap().path());
@@ -283,4 +284,16 @@ fn a_terminated_supervisor(folder: &Path) {
     assert!(Command::new("kill").args(["-TERM", &supervisor]).status().unwrap().success());
     wait_for("the end of the process", || !is_running(process));
     child.wait().unwrap();
+}
+
+fn briefly(folder: &Path) {
+    let (out, long) = (folder.join("out"), Duration::from_secs(60));
+    let script = format!("echo \"$ONE\" > {}", out.display());
+    child::run_briefly(&script, &[("ONE", "1 'and' 2".to_owned())], long).unwrap();
+    assert_eq!(fs::read_to_string(out).unwrap(), "1 'and' 2\n");
+    let failure = |script: &str, limit| child::run_briefly(script, &[], limit).unwrap_err().to_string();
+    assert_eq!(failure("exit 3", long), "exit code 3");
+    let (script, id) = with_a_stubborn_process(folder, "sleep 600");
+    assert_eq!(failure(&script, Duration::from_secs(2)), "not finished after 2 s");
+    assert!(!is_running(process_in(&id)), "what it has started ends with it");
 }

@@ -1,4 +1,4 @@
-//! TensorBoard event files: scalars only.
+//! TensorBoard event files: scalars and histograms.
 //!
 //! A file is a sequence of TFRecords: length (u64), masked CRC-32C of the length, data, masked CRC-32C of the
 //! data, all little-endian. The data is an `Event` protocol buffer, encoded here by hand.
@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 
-/// Writes scalars of one run to one event file.
+/// Writes scalars and histograms of one run to one event file.
 #[derive(Debug)]
 pub struct EventWriter {
     file: BufWriter<File>,
@@ -34,6 +34,14 @@ impl EventWriter {
     /// Adds the scalars of one step.
     pub fn scalars(&mut self, step: u64, scalars: &[(&str, f32)]) -> Result<()> {
         self.write_record(&scalars_event(seconds_now(), step, scalars))
+    }
+
+    /// Adds the histograms of one step. Values that are not finite are left out, and a tag without others.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn histograms(&mut self, step: u64, histograms: &[(&str, &[f64])]) -> Result<()> {
+        self.write_record(&histograms_event(seconds_now(), step, histograms))
     }
 
     /// Hands everything written so far to the system, so that a viewer sees it.
@@ -104,6 +112,52 @@ fn scalars_event(time: f64, step: u64, scalars: &[(&str, f32)]) -> Vec<u8> {
     event
 }
 
+/// `Event { …, summary = 5: Summary { value = 1: Value { tag = 1, histo = 5: HistogramProto } } }`
+fn histograms_event(time: f64, step: u64, histograms: &[(&str, &[f64])]) -> Vec<u8> {
+    let mut summary = Vec::new();
+    for (tag, values) in histograms {
+        let finite: Vec<f64> = values.iter().copied().filter(|value| value.is_finite()).collect();
+        if let Some(histogram) = histogram(&finite) {
+            let mut value = Vec::new();
+            put_bytes(&mut value, 1, tag.as_bytes());
+            put_bytes(&mut value, 5, &histogram);
+            put_bytes(&mut summary, 1, &value);
+        }
+    }
+    let mut event = event_at(time, step);
+    put_bytes(&mut event, 5, &summary);
+    event
+}
+
+/// Buckets of a histogram: as many as the viewer draws.
+const BUCKETS: usize = 30;
+
+/// `HistogramProto { min = 1, max = 2, num = 3, sum = 4, sum_squares = 5, bucket_limit = 6, bucket = 7 }`, in buckets of
+/// equal width; none without values.
+fn histogram(values: &[f64]) -> Option<Vec<u8>> {
+    let min = values.iter().copied().min_by(f64::total_cmp)?;
+    let max = values.iter().copied().max_by(f64::total_cmp)?;
+    // Equal values are one bucket: TensorBoard expects none of no width.
+    let buckets = if min < max { BUCKETS } else { 1 };
+    let width = (max - min) / buckets as f64;
+    let mut counts = vec![0.0; buckets];
+    for value in values {
+        // The largest value lies on the last bucket's limit, and belongs to it.
+        let place = if width > 0.0 { ((value - min) / width) as usize } else { 0 };
+        counts[place.min(buckets - 1)] += 1.0;
+    }
+    let limit = |bucket: usize| if bucket == buckets { max } else { min + width * bucket as f64 };
+    let mut message = Vec::new();
+    put_double(&mut message, 1, min);
+    put_double(&mut message, 2, max);
+    put_double(&mut message, 3, values.len() as f64);
+    put_double(&mut message, 4, values.iter().sum());
+    put_double(&mut message, 5, values.iter().map(|value| value * value).sum());
+    put_doubles(&mut message, 6, &(1..=buckets).map(limit).collect::<Vec<_>>());
+    put_doubles(&mut message, 7, &counts);
+    Some(message)
+}
+
 /// `Event { wall_time = 1, step = 2 }`, to which its content is added.
 fn event_at(time: f64, step: u64) -> Vec<u8> {
     let mut event = Vec::new();
@@ -115,6 +169,11 @@ fn event_at(time: f64, step: u64) -> Vec<u8> {
 fn put_double(message: &mut Vec<u8>, field: u64, number: f64) {
     put_key(message, field, 1);
     message.extend(number.to_le_bytes());
+}
+
+/// Packed, as a field that is repeated.
+fn put_doubles(message: &mut Vec<u8>, field: u64, numbers: &[f64]) {
+    put_bytes(message, field, &numbers.iter().flat_map(|number| number.to_le_bytes()).collect::<Vec<_>>());
 }
 
 fn put_integer(message: &mut Vec<u8>, field: u64, number: u64) {
@@ -240,6 +299,49 @@ mod tests {
                 [Field::Bytes(1, b"lr".to_vec()), Field::Float(2, 1e-5)],
             ]
         );
+    }
+
+    /// min, max, number, sum and sum of squares, limits of buckets, and counts.
+    fn decoded(values: &[f64]) -> ([f64; 5], Vec<f64>, Vec<f64>) {
+        let fields = fields(&histogram(values).unwrap());
+        let mut numbers = [0.0; 5];
+        for (place, number) in numbers.iter_mut().enumerate() {
+            let Field::Double(field, value) = fields[place] else { panic!("{fields:?}") };
+            assert_eq!(field, place as u64 + 1);
+            *number = value;
+        }
+        let doubles = |field: &Field, expected: u64| match field {
+            Field::Bytes(number, bytes) if *number == expected => {
+                bytes.chunks(8).map(|bytes| f64::from_le_bytes(bytes.try_into().unwrap())).collect()
+            }
+            other => panic!("{other:?}"),
+        };
+        (numbers, doubles(&fields[5], 6), doubles(&fields[6], 7))
+    }
+
+    #[test]
+    fn a_histogram_counts_every_value_once() {
+        let values: Vec<f64> = (0..=60).map(f64::from).collect();
+        let (numbers, limits, counts) = decoded(&values);
+        assert_eq!(numbers, [0.0, 60.0, 61.0, 1830.0, 73810.0]);
+        assert_eq!((limits.len(), limits[0], limits[29]), (BUCKETS, 2.0, 60.0));
+        let mut expected = vec![2.0; BUCKETS];
+        // With the largest value.
+        expected[29] = 3.0;
+        assert_eq!(counts, expected);
+        assert_eq!(decoded(&[-1.5, -1.5]), ([-1.5, -1.5, 2.0, -3.0, 4.5], vec![-1.5], vec![2.0]));
+        assert_eq!(histogram(&[]), None);
+    }
+
+    #[test]
+    fn what_is_not_finite_is_in_no_histogram() {
+        let tags = |histograms: &[(&str, &[f64])]| {
+            let event = fields(&histograms_event(0.0, 3, histograms));
+            assert_eq!(event[1], Field::Integer(2, 3));
+            let Field::Bytes(5, summary) = &event[2] else { panic!("{event:?}") };
+            fields(summary).len()
+        };
+        assert_eq!(tags(&[("a", &[1.0]), ("b", &[f64::NEG_INFINITY, f64::NAN]), ("c", &[])]), 1);
     }
 
     /// The check value of CRC-32C over "123456789" is e3069283; TensorFlow's mask of it is worked out by

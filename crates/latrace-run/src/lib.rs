@@ -1,5 +1,5 @@
 //! Runs: the recipe, its plan, the run folder with its records, and the stages that fill it; also evaluation,
-//! comparison, export and import.
+//! comparison, sweeps, export and import.
 
 pub mod clean;
 pub mod comparison;
@@ -18,4 +18,5 @@ pub mod prompting;
 pub mod recipe;
 pub mod release;
 pub mod stages;
+pub mod sweep;
 pub mod weigh;

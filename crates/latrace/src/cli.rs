@@ -16,7 +16,8 @@ use tracing_subscriber::fmt::time::FormatTime;
 use crate::doctor::available_threads;
 use crate::verbs::{
     answer, build, chat, clean, compare, completions, convert, doctor, eval, export, import, init, man, new,
-    questions, recipe, report, run as run_verb, sample, score, serve, status, train, verify, weigh,
+    push, questions, recipe, report, run as run_verb, sample, score, serve, status, sweep, train, verify,
+    weigh,
 };
 use latrace_io::clock::now;
 use latrace_io::failure::Failure;
@@ -100,6 +101,8 @@ enum Command {
     Status(status::StatusArguments),
     /// Remove what a run folder does not need: stages of other settings, checkpoints
     Clean(clean::CleanArguments),
+    /// Carry out a recipe at every combination of listed values and seeds
+    Sweep(sweep::SweepArguments),
     /// Compare models side by side: one table over models and benchmarks
     Compare(compare::CompareArguments),
     /// Export a training of a run for other trainers: TRL, LLaMA-Factory
@@ -110,6 +113,8 @@ enum Command {
     New(new::NewArguments),
     /// Check a recipe, or print it with every setting
     Recipe(recipe::RecipeArguments),
+    /// Upload a run's model to the Hugging Face hub
+    Push(push::PushArguments),
     /// Chat with a model in the terminal
     Chat(chat::ChatArguments),
     /// Create a randomly initialised model from a configuration
@@ -157,11 +162,13 @@ fn dispatch(command: &Command) -> Result<()> {
         Command::Serve(arguments) => serve::run(arguments),
         Command::Status(arguments) => status::run(arguments),
         Command::Clean(arguments) => clean::run(arguments),
+        Command::Sweep(arguments) => sweep::run(arguments),
         Command::Compare(arguments) => compare::run(arguments),
         Command::Export(arguments) => export::run(arguments),
         Command::Import(arguments) => import::run(arguments),
         Command::New(arguments) => new::run(arguments),
         Command::Recipe(arguments) => recipe::run(arguments),
+        Command::Push(arguments) => push::run(arguments),
         Command::Chat(arguments) => chat::run(arguments),
         Command::Init(arguments) => init::run(arguments),
         Command::Convert(arguments) => convert::run(arguments),

@@ -147,7 +147,7 @@ fn config(vocab_size: usize) -> Value {
 }
 
 /// All of them, after the command itself.
-const VERBS: [&str; 25] = [
+const VERBS: [&str; 27] = [
     "",
     "run",
     "questions",
@@ -163,11 +163,13 @@ const VERBS: [&str; 25] = [
     "serve",
     "status",
     "clean",
+    "sweep",
     "compare",
     "export",
     "import",
     "new",
     "recipe",
+    "push",
     "chat",
     "init",
     "convert",

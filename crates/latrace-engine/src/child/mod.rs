@@ -4,6 +4,7 @@
 //! killed. So each child runs under a supervisor: this binary once more, which ends all that runs below it as soon as
 //! its standard input closes. The system closes it when this process ends, even by a kill.
 
+mod brief;
 mod programs;
 mod shell;
 mod supervisor;
@@ -20,6 +21,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
+pub use brief::run_briefly;
 pub use programs::lacking;
 pub use shell::shell_line;
 pub use supervisor::{GRACE, hidden};

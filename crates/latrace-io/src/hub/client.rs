@@ -123,6 +123,11 @@ impl Client {
         self.token.is_some()
     }
 
+    /// The token that it sends.
+    pub fn token(&self) -> Option<&str> {
+        self.token.as_deref()
+    }
+
     /// What a repository's revision holds.
     ///
     /// # Errors

@@ -7,6 +7,7 @@
 mod cache;
 mod client;
 mod repository;
+pub mod upload;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,6 @@
 //! Compares models: one table over models and benchmarks, and paired differences by question.
 
+mod across;
 mod bands;
 mod pairs;
 mod pass;
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use serde::Serialize;
 
+pub use across::{AcrossRuns, across_runs};
 pub use pairs::Pair;
 pub use pass::PassLine;
 pub use sources::ResultSource;

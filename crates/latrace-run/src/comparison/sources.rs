@@ -141,6 +141,10 @@ fn read_one(folder: &Path) -> Result<Option<Vec<Entry>>> {
         return Ok(None);
     }
     let value = read_json(&path)?;
+    // A sweep's names the results of the runs in its subfolders, which are read there.
+    if value.get("sweep").is_some() {
+        return Ok(None);
+    }
     // A run's summary and an evaluation's have the same name; only a run has several models.
     if value.get("models").is_some() {
         // Before its tables are read: those of another layout would be misread.

@@ -1,6 +1,7 @@
 //! Stage 7: rho~ of each trace, the bounds, and which traces are chosen.
 
 use std::collections::HashMap;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use latrace_core::{Reason, Verdict};
@@ -17,6 +18,7 @@ use crate::pipeline::views::{QuestionKind, TraceLogprobs};
 use crate::plan::{Role, WeightSettings};
 use crate::weigh::{Evidence, Fallbacks, TraceGroup, WeighedTrace, weigh_groups};
 use latrace_io::table::Table;
+use latrace_io::tensorboard::EventWriter;
 
 /// Weighs finished traces; only the accuracy estimator needs verdicts. Without scores, the traces are pi's own,
 /// as those that q learns from are: pi / pi is 1.
@@ -29,8 +31,18 @@ pub fn run(settings: &WeightSettings, work: StageWork<'_>) -> Result<Value> {
     // All parts at once: the summary's means and intervals are over all questions.
     let groups = parts.into_iter().flatten().collect();
     let (weighed, summary) = weigh_groups(groups, &settings.weigh, &settings.drawn)?;
+    draw(&work.stage.path, &weighed)?;
     write(&work.output(), weighed, &lengths)?;
     Ok(summary.to_json())
+}
+
+/// Writes histograms of the weights and of the log-ratios to a TensorBoard event file in the stage's folder.
+fn draw(folder: &Path, weighed: &[WeighedTrace]) -> Result<()> {
+    let of = |number: fn(&WeighedTrace) -> f64| weighed.iter().map(number).collect::<Vec<f64>>();
+    let (weights, log_ratios) = (of(|trace| trace.weight), of(|trace| trace.log_ratio));
+    let mut events = EventWriter::create(folder, 0)?;
+    events.histograms(0, &[("weights/weight", &weights), ("weights/log_ratio", &log_ratios)])?;
+    events.flush()
 }
 
 /// Writes the weights in parts that hold the traces of the parts that they were read from.
@@ -199,7 +211,7 @@ mod tests {
         TraceLogprobs { id: "q".to_owned(), sample, logprobs: vec![-1.0, -0.5], closed }
     }
 
-    fn tables(traces: &std::path::Path, scores: Option<&std::path::Path>) -> Tables {
+    fn tables(traces: &Path, scores: Option<&Path>) -> Tables {
         Tables {
             questions: None,
             fallbacks: Fallbacks::default(),
@@ -230,7 +242,7 @@ mod tests {
 
     #[test]
     fn a_score_that_is_missing_is_named() {
-        let nowhere = std::path::Path::new("nowhere");
+        let nowhere = Path::new("nowhere");
         let tables = tables(nowhere, Some(nowhere));
         let error = tables.evidence(&trace(4, true), OnTrace::default()).unwrap_err().to_string();
         assert_eq!(error, "id q, sample 4 has no score");

@@ -14,10 +14,16 @@ const INTERRUPTED: i32 = 130;
 /// On Ctrl-C or SIGTERM, ends servers and trainers in order, says what is `kept`, and exits. Nothing has to be saved
 /// then: what is finished is written as the work goes on.
 pub(super) fn end_children_and_say(kept: String) -> Result<()> {
+    end_children_say_and(kept, |_| ())
+}
+
+/// The same, with a last thing to do, which is told what is kept.
+pub(super) fn end_children_say_and(kept: String, last: impl Fn(&str) + Send + 'static) -> Result<()> {
     ctrlc::set_handler(move || {
         child::stop_all();
         // Standard error may be closed, and `eprintln` would panic.
         let _ = writeln!(stderr(), "{}", stopped(&place(), &kept, stderr().is_terminal()));
+        last(&kept);
         exit(INTERRUPTED);
     })
     .context("cannot watch for Ctrl-C")

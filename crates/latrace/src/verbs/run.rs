@@ -24,7 +24,8 @@ use latrace_run::recipe::run::RunRecipe;
 use latrace_run::release;
 use latrace_run::stages::model::check_unchanged;
 
-use super::interrupt::{command_line, end_children_and_say};
+use super::interrupt::{command_line, end_children_say_and};
+use super::notify::{Notifier, headline};
 use super::output::print;
 use ahead::Ahead;
 
@@ -41,7 +42,8 @@ Examples:
   latrace run recipes/quickstart.toml
   latrace run recipes/quickstart.toml --run-dir runs/second seed=2
   latrace run recipes/quickstart.toml --dry-run weights.selection=best
-  latrace run recipes/quickstart.toml --dry-run --estimate")]
+  latrace run recipes/quickstart.toml --dry-run --estimate
+  latrace run recipes/quickstart.toml --notify 'echo \"$LATRACE_MESSAGE\" | mail -s \"$LATRACE_STATE: $LATRACE_RUN\" me'")]
 pub struct RunArguments {
     /// Recipe file
     #[arg(value_name = "RECIPE.toml")]
@@ -58,6 +60,10 @@ pub struct RunArguments {
     /// With --dry-run: also how long it takes, by a short trial of the engines on the model
     #[arg(long, requires = "dry_run")]
     estimate: bool,
+    /// Shell command to run when the run ends, with LATRACE_RUN (its folder), LATRACE_STATE (done, failed or interrupted)
+    /// and LATRACE_MESSAGE in its environment; it has 10 s, and whether it fails does not matter to the run
+    #[arg(long, value_name = "COMMAND", conflicts_with = "dry_run")]
+    notify: Option<String>,
     /// Settings that override the recipe's, such as traces.n=16
     #[arg(value_name = "KEY=VALUE")]
     settings: Vec<String>,
@@ -65,31 +71,65 @@ pub struct RunArguments {
 
 /// Runs `latrace run`.
 pub fn run(arguments: &RunArguments) -> Result<()> {
-    let mut recipe = RunRecipe::read(&arguments.recipe, &arguments.settings)?;
-    let folder = run_folder(arguments)?;
-    recipe.set_date(&folder)?;
-    recipe.set_compute(&folder)?;
-    let plan = plan(&recipe)?;
+    let planned = PlannedRun::new(&arguments.recipe, &arguments.settings, run_folder(arguments)?)?;
+    let PlannedRun { recipe, plan, folder } = &planned;
     if arguments.dry_run {
-        return dry_run(&recipe, &plan, &folder, arguments.estimate);
+        return dry_run(recipe, plan, folder, arguments.estimate);
     }
-    let context = RunContext::new(&recipe, &folder)?;
-    let held = RunFolder::lock(&folder)?;
-    end_children_and_say(kept_by(&folder))?;
-    // Checked before the recipe is written, so that a refused run leaves the folder unchanged.
-    check_unchanged(&recipe.model, &folder)?;
-    let states = states(&plan, &folder, &context)?;
-    if !arguments.redo {
-        GivenUp::of(&plan, &states, &folder)?.refuse(&recipe, &folder)?;
+    let notifier = Notifier::new(arguments.notify.as_deref(), folder)?;
+    end_children_say_and(kept_by(folder), notifier.of_interruption())?;
+    let outcome = planned.carry_out(arguments.redo);
+    // Before the notification, which may take its time.
+    let printed = outcome.as_ref().map_or(Ok(()), |summary| print(&in_words(summary, folder)));
+    notifier.tell(outcome.map(|summary| headline(&summary)))?;
+    printed
+}
+
+/// A recipe with its plan, and the folder to carry it out in.
+#[derive(Debug)]
+pub(super) struct PlannedRun {
+    recipe: RunRecipe,
+    plan: Plan,
+    /// The run folder.
+    pub(super) folder: PathBuf,
+}
+
+impl PlannedRun {
+    /// Resolves a recipe for a run folder, which is left unchanged.
+    pub(super) fn new(recipe: &Path, settings: &[String], folder: PathBuf) -> Result<PlannedRun> {
+        let mut recipe = RunRecipe::read(recipe, settings)?;
+        recipe.set_date(&folder)?;
+        recipe.set_compute(&folder)?;
+        let plan = plan(&recipe)?;
+        Ok(PlannedRun { recipe, plan, folder })
     }
-    runner::check_installed(&plan, &states, &context)?;
-    // Before the recipe, so that no result of the earlier one is ever taken for one of this.
-    mark_stages(&plan, &states, &folder)?;
-    write_recipe(&recipe, &folder)?;
-    // Before the work, so that a change of the recipe that redoes a long stage can be interrupted.
-    announce(&plan, &states);
-    runner::run(&plan, &held, &context)?;
-    conclude(&plan, &recipe, &folder)
+
+    /// The states of its stages.
+    pub(super) fn states(&self) -> Result<Vec<State>> {
+        states(&self.plan, &self.folder, &RunContext::new(&self.recipe, &self.folder)?)
+    }
+
+    /// Does every stage that is not done, and writes the results; with `redo`, also what gives up something finished.
+    /// Whoever calls this watches for Ctrl-C.
+    pub(super) fn carry_out(&self, redo: bool) -> Result<RunSummary> {
+        let PlannedRun { recipe, plan, folder } = self;
+        let context = RunContext::new(recipe, folder)?;
+        let held = RunFolder::lock(folder)?;
+        // Checked before the recipe is written, so that a refused run leaves the folder unchanged.
+        check_unchanged(&recipe.model, folder)?;
+        let states = states(plan, folder, &context)?;
+        if !redo {
+            GivenUp::of(plan, &states, folder)?.refuse(recipe, folder)?;
+        }
+        runner::check_installed(plan, &states, &context)?;
+        // Before the recipe, so that no result of the earlier one is ever taken for one of this.
+        mark_stages(plan, &states, folder)?;
+        write_recipe(recipe, folder)?;
+        // Before the work, so that a change of the recipe that redoes a long stage can be interrupted.
+        announce(plan, &states);
+        runner::run(plan, &held, &context)?;
+        conclude(plan, recipe, folder)
+    }
 }
 
 /// Says what a run would do, and changes nothing in its folder.
@@ -127,14 +167,14 @@ fn write_recipe(recipe: &RunRecipe, folder: &Path) -> Result<()> {
     write_atomically(&path, |writer| writer.write_all(toml.as_bytes()).context("cannot write the recipe"))
 }
 
-/// Writes and prints the summary of a finished run, and writes its report and its model for others.
-fn conclude(plan: &Plan, recipe: &RunRecipe, folder: &Path) -> Result<()> {
+/// Writes the summary of a finished run, its report and its model for others.
+fn conclude(plan: &Plan, recipe: &RunRecipe, folder: &Path) -> Result<RunSummary> {
     let summary = RunSummary::of(plan, folder, recipe)?;
     // The report takes a run with a summary for a finished one, so the summary comes first.
     summary.write(folder)?;
     report::write(folder, &folder.join(PAGE))?;
     release::write(plan, recipe, &summary, folder)?;
-    print(&in_words(&summary, folder))
+    Ok(summary)
 }
 
 fn run_folder(arguments: &RunArguments) -> Result<PathBuf> {
@@ -145,9 +185,14 @@ fn run_folder(arguments: &RunArguments) -> Result<PathBuf> {
 }
 
 fn default_folder(recipe: &Path) -> Result<PathBuf> {
+    Ok(Path::new("runs").join(recipe_name(recipe)?))
+}
+
+/// The name of a recipe: that of its file.
+pub(super) fn recipe_name(recipe: &Path) -> Result<String> {
     let shown = recipe.display();
     let name = recipe.file_stem().ok_or_else(|| Failure::usage(format!("{shown} names no recipe")))?;
-    Ok(Path::new("runs").join(name))
+    Ok(name.to_string_lossy().into_owned())
 }
 
 /// Logs what will be resumed and what will be redone, before any work starts.

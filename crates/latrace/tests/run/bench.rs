@@ -82,8 +82,14 @@ impl Bench {
     }
 
     pub fn command(&self, run: &str, settings: &[&str]) -> Command {
+        let mut command = self.latrace(&["run", "tiny.toml", "--run-dir", run]);
+        command.args(settings);
+        command
+    }
+
+    pub fn latrace(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(assert_cmd::cargo::cargo_bin!("latrace"));
-        command.current_dir(self.folder.path()).args(["run", "tiny.toml", "--run-dir", run]).args(settings);
+        command.current_dir(self.folder.path()).args(arguments);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }

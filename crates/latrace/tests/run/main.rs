@@ -2,8 +2,12 @@
 #![allow(clippy::unwrap_used, reason = "helpers outside #[test] functions fail the test by panicking too")]
 
 mod bench;
+mod hub;
 mod import;
+mod loggers;
+mod push;
 mod redo;
+mod sweep;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -1,0 +1,180 @@
+//! `latrace sweep` and `--notify` from outside.
+
+use std::fs;
+use std::path::Path;
+use std::process::Output;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::bench::Bench;
+
+/// A run of a second or so.
+const SHORT: [&str; 4] = ["skip=[\"rft\"]", "initial.max_steps=4", "posterior.max_steps=4", "traces.n=2"];
+
+fn sweep(bench: &Bench, arguments: &[&str]) -> Output {
+    let mut command = bench.latrace(&["sweep", "tiny.toml", "--sweep-dir", "swept"]);
+    command.args(SHORT).args(arguments).output().unwrap()
+}
+
+#[track_caller]
+fn check(bench: &Bench, arguments: &[&str], code: i32, expected: &[&str]) -> String {
+    let output = sweep(bench, arguments);
+    let said = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text)).concat();
+    assert_eq!(output.status.code(), Some(code), "{said}");
+    expected.iter().for_each(|expected| assert!(said.contains(expected), "expected {expected:?} in {said}"));
+    said
+}
+
+fn read(path: &Path) -> Value {
+    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+#[test]
+fn a_sweep_carries_out_every_combination_and_pools_the_seeds() {
+    let bench = Bench::new();
+    let steps = ["final.max_steps=2,3", "--seeds", "2"];
+    check(
+        &bench,
+        &[&steps[..], &["--dry-run"]].concat(),
+        0,
+        &["swept/max_steps=2-seed=1", "to be done", "4 runs of tiny"],
+    );
+    assert!(!bench.run_folder("swept").exists(), "a dry run leaves nothing");
+
+    let report = "latrace report swept/max_steps=2-seed=0 swept/max_steps=2-seed=1 swept/max_steps=3-seed=0 swept/max_steps=3-seed=1";
+    let said = check(&bench, &steps, 0, &["run 4 of 4, max_steps=3-seed=1: begins", report]);
+    assert_eq!(said.matches("| setting ").count(), 4, "a table after each run: {said}");
+    let plan = read(&bench.run_folder("swept/sweep.json"));
+    assert_eq!(plan["runs"][1]["folder"], "max_steps=2-seed=1");
+    assert_eq!(plan["runs"][1]["settings"]["final.max_steps"], "2");
+
+    let results = read(&bench.run_folder("swept/summary.json"));
+    let second = &results["sweep"][1];
+    assert_eq!(second["name"], "max_steps=3");
+    let model = second["models"].as_array().unwrap().iter().find(|model| model["model"] == "final").unwrap();
+    let of_run = |seed: &str| {
+        let run = read(&bench.run_folder(&format!("swept/max_steps=3-seed={seed}/summary.json")));
+        run["models"]["final"].clone()
+    };
+    for (seed, name) in
+        ["0", "1"].into_iter().flat_map(|seed| ["accuracy", "high", "samples"].map(|name| (seed, name)))
+    {
+        assert_eq!(model["by_seed"][seed][name], of_run(seed)[name]);
+    }
+    // Seeds draw questions of their own here, so those of both count.
+    assert_eq!((&model["pooled"]["questions"], &model["pooled"]["samples"]), (&json!(40), &json!(80)));
+
+    let again = check(&bench, &steps, 0, &["run 1 of 4, max_steps=2-seed=0: done already"]);
+    assert_eq!(again.matches("| setting ").count(), 1, "{again}");
+    check(
+        &bench,
+        &["final.max_steps=2,4", "--seeds", "2"],
+        2,
+        &["is another sweep: its run max_steps=3-seed=0"],
+    );
+    let compared = bench.latrace(&["compare", "--pooled", "swept"]).output().unwrap();
+    assert!(compared.status.success(), "{}", String::from_utf8_lossy(&compared.stderr));
+
+    let more = ["final.max_steps=2,3", "--seeds", "3"];
+    let listed = check(&bench, &[&more[..], &["--dry-run"]].concat(), 0, &["6 runs of tiny"]);
+    assert_eq!(
+        (listed.matches("to be done |").count(), listed.matches(" done |").count()),
+        (2, 6),
+        "{listed}"
+    );
+}
+
+#[test]
+fn a_run_that_fails_does_not_keep_the_others_from_being_done() {
+    let bench = Bench::new();
+    fs::create_dir_all(bench.run_folder("swept/n=2")).unwrap();
+    fs::write(bench.run_folder("swept/n=2/layout.json"), "{\"layout\": 1, \"version\": \"0\"}").unwrap();
+    let tell = "printf '%s|%s' \"$LATRACE_STATE\" \"$LATRACE_MESSAGE\" > told";
+    let settings = ["evaluation.n=2,3", "--notify", tell];
+    check(
+        &bench,
+        &settings,
+        1,
+        &["run 1 of 2, n=2 failed: ", "1 of 2 runs failed: n=2", "| n=3     |   final |"],
+    );
+    assert!(bench.run_folder("swept/n=3/summary.json").is_file());
+    assert_eq!(fs::read_to_string(bench.run_folder("told")).unwrap(), "failed|1 of 2 runs failed: n=2");
+    // Once what was wrong is gone, the rest is done.
+    fs::remove_dir_all(bench.run_folder("swept/n=2")).unwrap();
+    check(&bench, &settings, 0, &["run 1 of 2, n=2: begins", "run 2 of 2, n=3: done already"]);
+    assert_eq!(fs::read_to_string(bench.run_folder("told")).unwrap(), "done|2 runs done");
+}
+
+#[test]
+fn a_wrong_value_is_refused_before_the_first_run() {
+    let bench = Bench::new();
+    check(&bench, &["evaluation.n=2,many"], 2, &["evaluation.n"]);
+    assert!(!bench.run_folder("swept").exists());
+}
+
+#[test]
+fn a_killed_sweep_goes_on_where_it_was() {
+    let bench = Bench::new();
+    let mut command = bench.latrace(&["sweep", "tiny.toml", "--sweep-dir", "swept"]);
+    let mut child = command.args(SHORT).args(["evaluation.n=2,3"]).spawn().unwrap();
+    let begun = bench.run_folder("swept/n=3/recipe.toml");
+    while !begun.exists() && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let second = sweep(&bench, &["evaluation.n=2,3"]);
+    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    let _ = child.kill();
+    child.wait().unwrap();
+    assert!(said.contains("another process is working in swept") || said.contains("done already"), "{said}");
+    check(&bench, &["evaluation.n=2,3"], 0, &["run 1 of 2, n=2: done already", "| n=3     |   final |"]);
+}
+
+/// Writes what it is told.
+const TELL: &str = "printf '%s|%s|%s' \"$LATRACE_RUN\" \"$LATRACE_STATE\" \"$LATRACE_MESSAGE\" > told";
+
+fn told(bench: &Bench) -> Vec<String> {
+    let text = fs::read_to_string(bench.run_folder("told")).unwrap();
+    text.split('|').map(str::to_owned).collect()
+}
+
+#[test]
+fn a_command_is_told_how_a_run_ended() {
+    let bench = Bench::new();
+    let settings = [&SHORT[..], &["final.max_steps=2", "--notify"]].concat();
+    bench.done("r", &[&settings[..], &[TELL]].concat());
+    let models = read(&bench.run_folder("r/summary.json"))["models"].clone();
+    let [before, after] = ["initial", "final"].map(|name| 100.0 * models[name]["accuracy"].as_f64().unwrap());
+    let said = told(&bench);
+    assert_eq!(
+        said[..2],
+        [fs::canonicalize(bench.run_folder("r")).unwrap().display().to_string(), "done".to_owned()]
+    );
+    assert!(said[2].starts_with(&format!("accuracy in percent: {before:.1} (")), "{said:?}");
+    assert!(said[2].contains(&format!("before, {after:.1} (")) && said[2].ends_with("after"), "{said:?}");
+
+    // Its own failure is none of the run's.
+    let warned = bench.done("r", &[&settings[..], &["exit 3"]].concat());
+    assert!(warned.contains("the command of --notify failed: exit code 3"), "{warned}");
+
+    fs::write(bench.run_folder("r/layout.json"), "{\"layout\": 1, \"version\": \"0\"}").unwrap();
+    fs::remove_file(bench.run_folder("r/recipe.toml")).unwrap();
+    bench.refused("r", &[&settings[..], &[TELL]].concat(), 2, "layout");
+    let said = told(&bench);
+    assert!(said[1] == "failed" && said[2].contains("layout"), "{said:?}");
+}
+
+#[test]
+fn a_command_is_told_of_an_interruption() {
+    let bench = Bench::new();
+    let child = bench.command("r", &["--notify", TELL]).spawn().unwrap();
+    while !bench.run_folder("r/01-initial").exists() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let kill = std::process::Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    assert!(kill.success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", String::from_utf8_lossy(&output.stderr));
+    let said = told(&bench);
+    assert!(said[1] == "interrupted" && said[2].contains("r keeps what is finished"), "{said:?}");
+}
