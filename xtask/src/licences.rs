@@ -40,7 +40,8 @@ pub fn check() -> Result<()> {
     bail!("{}", offenders.into_iter().collect::<Vec<_>>().join("\n"));
 }
 
-fn host() -> Result<String> {
+/// The target that this machine builds for by default.
+pub fn host() -> Result<String> {
     let output = Command::new("rustc").arg("-vV").output()?;
     let text = String::from_utf8(output.stdout)?;
     let host = text.lines().find_map(|line| line.strip_prefix("host: "));

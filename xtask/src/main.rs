@@ -5,6 +5,7 @@ mod boundaries;
 mod dependencies;
 mod licences;
 mod map;
+mod notices;
 mod sources;
 
 use std::process::{Command, ExitCode};
@@ -17,8 +18,9 @@ usage: cargo xtask check [--fast | --no-tests | --step NAME]
        cargo xtask docs
        cargo xtask bench [--python PROGRAM] [--save]
        cargo xtask map OUT.svg SETTING/SEED ...
+       cargo xtask notices OUT
 
-map draws where the method pays, from the summaries of runs; docs/science.md has its command. bench measures training, scoring and sampling beside the machine's limits and xtask/src/bench/baseline.json, which --save writes, and beside PyTorch and vLLM if PROGRAM is a python that has them; nothing else should run meanwhile. docs rewrites the reference pages that are made from the code. check runs every check, cheapest first, and stops at the first that fails.
+map draws where the method pays, from the summaries of runs; docs/science.md has its command. bench measures training, scoring and sampling beside the machine's limits and xtask/src/bench/baseline.json, which --save writes, and beside PyTorch and vLLM if PROGRAM is a python that has them; nothing else should run meanwhile. docs rewrites the reference pages that are made from the code. notices writes the licences of all that is built in. check runs every check, cheapest first, and stops at the first that fails.
   --fast      without documentation and tests
   --no-tests  without tests
   --step      one check alone";
@@ -86,6 +88,7 @@ fn main() -> ExitCode {
     match arguments.as_slice() {
         ["bench", arguments @ ..] => return finished(bench::run(arguments)),
         ["docs"] => return finished(rewrite_pages()),
+        ["notices", out] => return finished(notices::write(out)),
         ["map", out, runs @ ..] if !runs.is_empty() => return finished(map::draw(out, runs)),
         _ => {}
     }
