@@ -13,7 +13,6 @@ enum Way {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-#[expect(dead_code, reason = "only whether it is read counts")]
 struct Inner {
     rate: f64,
     way: Way,

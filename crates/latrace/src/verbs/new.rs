@@ -26,7 +26,7 @@ become `questions.columns` of the recipe, and its size decides limits and batche
 Examples:
   latrace new
   latrace new own.toml --model Qwen/Qwen3-0.6B --questions train.jsonl --test test.jsonl --kind math
-  latrace new own.toml --model models/base --questions data.parquet --column question=body --column answer=result --kind text
+  latrace new own.toml --model models/base --questions data.parquet --column question=body --kind text
   latrace new walk.toml --model random --task walk")]
 pub struct NewArguments {
     /// Recipe to write
