@@ -11,7 +11,7 @@ const SHOWN: usize = 3;
 const SHOWN_CHARACTERS: usize = 40;
 
 /// Names under which descriptions have digests of files, not settings.
-const DIGESTS: [&str; 2] = ["model", "data"];
+const DIGESTS: [&str; 3] = ["model", "data", "files"];
 
 /// The differences of two descriptions, as dotted names with both values.
 pub fn difference(earlier: &Value, now: &Value) -> String {

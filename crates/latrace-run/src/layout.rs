@@ -64,6 +64,10 @@ fn write(run: &Path) -> Result<()> {
 }
 
 fn read(run: &Path) -> Result<Option<Layout>> {
+    if run.is_file() {
+        let message = format!("{} is a file: expected the folder of a run", run.display());
+        return Err(Failure::usage(message).into());
+    }
     let path = run.join(FILE);
     let bytes = if_present(fs::read(&path)).with_context(|| format!("cannot read {}", path.display()))?;
     let parse = |bytes: Vec<u8>| serde_json::from_slice(&bytes);

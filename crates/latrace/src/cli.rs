@@ -15,9 +15,9 @@ use tracing_subscriber::fmt::time::FormatTime;
 
 use crate::doctor::available_threads;
 use crate::verbs::{
-    answer, build, chat, clean, compare, completions, convert, doctor, eval, export, import, init, man, new,
-    push, questions, recipe, report, run as run_verb, sample, score, serve, status, sweep, train, verify,
-    weigh,
+    answer, at_least_one, build, chat, clean, compare, completions, convert, doctor, eval, export, import,
+    init, man, new, push, questions, recipe, report, run as run_verb, sample, score, serve, status, sweep,
+    train, verify, weigh,
 };
 use latrace_io::clock::now;
 use latrace_io::failure::Failure;
@@ -39,7 +39,7 @@ use latrace_io::failure::Failure;
 )]
 pub struct Cli {
     /// Number of threads; default: all cores. Results do not depend on it
-    #[arg(long, global = true, help_heading = "Options of every command", value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, global = true, help_heading = "Options of every command", value_name = "N", value_parser = at_least_one)]
     threads: Option<u64>,
     /// Verbosity of the log on stderr
     #[arg(long, global = true, help_heading = "Options of every command", value_name = "LEVEL", value_enum, default_value_t = LogLevel::Info)]

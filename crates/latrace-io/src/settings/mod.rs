@@ -23,9 +23,12 @@ pub use problem::{RefusedSetting, SettingProblem};
 /// Reads a TOML file.
 ///
 /// # Errors
-/// A file that cannot be read; one that is not TOML, with line and column.
+/// A file that is absent or cannot be read; one that is not TOML, with line and column.
 pub fn read_table(path: &Path) -> Result<Table> {
     let shown = path.display().to_string();
+    if !path.exists() {
+        return Err(Failure::usage(format!("there is no file {shown}")).into());
+    }
     let text = fs::read_to_string(path).with_context(|| format!("cannot read {shown}"))?;
     parse_table(&text, &shown)
 }

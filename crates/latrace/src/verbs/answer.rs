@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tracing::warn;
 
+use super::at_least_one;
 use super::columns::ColumnArguments;
 use super::engine::Kept;
 use super::input::{Parsed, id_text, markers, open_rows, read_rows, warn_of_skipped};
@@ -62,7 +63,7 @@ pub struct AnswerArguments {
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Answers per trace
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = at_least_one)]
     n: u64,
     /// Markers around a thought: think, stratos, plain (built-in tasks), or a table as in a recipe, such as
     /// '{ open = "<a>", close = "</a>" }'

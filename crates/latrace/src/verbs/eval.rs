@@ -8,6 +8,7 @@ use latrace_core::SamplingParams;
 use latrace_engine::Engine;
 use tracing::{info, warn};
 
+use super::at_least_one;
 use super::engine::Kept;
 use super::input::markers;
 use super::output::write;
@@ -58,7 +59,7 @@ pub struct EvalArguments {
     #[arg(long, value_name = "NAME|FILE")]
     bench: String,
     /// Responses per question [default: the benchmark's]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
     k: Option<u64>,
     /// Folder for the results
     #[arg(long, value_name = "DIR")]
@@ -70,7 +71,7 @@ pub struct EvalArguments {
     #[arg(long, value_name = "NAME")]
     subset: Vec<String>,
     /// Use only the first N questions
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
     limit: Option<u64>,
     /// Judge given responses (rows of `id`, `response` or `text`) instead of a model's; `gold`: the
     /// benchmark's own answers, with a report of what each reference is read as

@@ -15,6 +15,14 @@ use latrace_run::recipe::run::MarkerSource;
 use serde_json::Value;
 use tracing::warn;
 
+/// A count on the command line, of which zero makes no sense.
+pub(crate) fn at_least_one(text: &str) -> Result<u64, String> {
+    text.parse()
+        .ok()
+        .filter(|&count| count > 0)
+        .ok_or_else(|| "expected a whole number of at least 1".to_owned())
+}
+
 /// What a row holds, or which of its fields is wrong.
 pub(super) type Parsed<T> = Result<T, FieldProblem>;
 

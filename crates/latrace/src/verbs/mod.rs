@@ -35,3 +35,5 @@ pub mod train;
 mod verifier;
 pub mod verify;
 pub mod weigh;
+
+pub(crate) use input::at_least_one;

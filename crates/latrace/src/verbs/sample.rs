@@ -7,6 +7,7 @@ use clap::Args;
 use latrace_core::{SamplingParams, StopReason};
 use serde_json::{Value, json};
 
+use super::at_least_one;
 use super::columns::ColumnArguments;
 use super::engine::{EngineChoice, Kept};
 use super::input::{ModelInput, Parsed, open_rows, read_rows, warn_of_skipped};
@@ -57,7 +58,7 @@ pub struct SampleArguments {
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Samples per row
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = at_least_one)]
     n: u64,
     #[command(flatten)]
     sampling: SamplingArguments,
@@ -83,10 +84,10 @@ pub struct SampleArguments {
 #[derive(Args, Clone, Debug)]
 pub struct EngineArguments {
     /// Maximum samples in a batch: more are faster and need more memory; samples do not depend on it
-    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = at_least_one)]
     batch: u64,
     /// Maximum prompt tokens in one forward pass; samples do not depend on it
-    #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = at_least_one)]
     prefill_tokens: u64,
     /// Memory for the KV cache, such as 4G; samples wait when it is full [default: half of the free memory]
     #[arg(long, value_name = "BYTES")]

@@ -8,6 +8,7 @@ use clap::Args;
 use serde_json::json;
 use tracing::info;
 
+use super::at_least_one;
 use super::columns::ColumnArguments;
 use super::engine::{EngineChoice, Kept};
 use super::input::{ModelInput, Parsed, id_text, open_rows};
@@ -50,7 +51,7 @@ pub struct ScoreArguments {
     #[command(flatten)]
     columns: ColumnArguments,
     /// Maximum tokens in one forward pass: more are faster and need more memory; scores do not depend on it
-    #[arg(long, value_name = "N", default_value_t = 4096, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 4096, value_parser = at_least_one)]
     tokens_per_batch: u64,
     #[command(flatten)]
     engine: EngineChoice,

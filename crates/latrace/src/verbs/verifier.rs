@@ -5,6 +5,7 @@ use clap::Args;
 use latrace_io::failure::Failure;
 use latrace_verify::command::CommandSettings;
 
+use super::at_least_one;
 use super::verify::positive;
 
 /// A verifier of the user's own, for rows of the kind `command`.
@@ -22,7 +23,7 @@ pub(super) struct VerifierArguments {
     #[arg(long, value_name = "S", default_value_t = 60.0, value_parser = positive, requires = "verifier_command")]
     verifier_time_limit: f64,
     /// Rows that the verifier gets at once
-    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u64).range(1..), requires = "verifier_command")]
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = at_least_one, requires = "verifier_command")]
     verifier_batch: u64,
 }
 

@@ -16,6 +16,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use serde_json::json;
 use tracing::info;
 
+use super::at_least_one;
 use super::input::{Parsed, open_rows};
 use super::output::add_fields;
 use super::verifier::VerifierArguments;
@@ -88,7 +89,7 @@ pub struct VerifyArguments {
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Rows judged in parallel; default: the number of threads. Verdicts do not depend on it
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
     jobs: Option<u64>,
     /// Default time limit of a program, in seconds per test
     #[arg(long, value_name = "S", default_value_t = 6.0, value_parser = positive)]

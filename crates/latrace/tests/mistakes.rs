@@ -1,0 +1,360 @@
+//! What a tired user does wrong, and what the program says: one line each, with the exit code and words of the message.
+//! 2 is for what was asked, 1 for what was found.
+#![allow(clippy::unwrap_used, reason = "helpers outside #[test] functions fail the test by panicking too")]
+
+mod support;
+
+use std::fs;
+use std::io::Read;
+use std::process::{Command, Stdio};
+
+use serde_json::json;
+
+use support::Bench;
+
+/// A recipe that would take seconds.
+const RECIPE: &str = r#"
+[model]
+shape = { architectures = ["Qwen3ForCausalLM"], model_type = "qwen3", hidden_size = 16, intermediate_size = 32, num_hidden_layers = 1, num_attention_heads = 2, num_key_value_heads = 1, head_dim = 8, max_position_embeddings = 96, rms_norm_eps = 1e-6, rope_theta = 1000.0, tie_word_embeddings = true }
+
+[questions]
+task = "walk"
+sizes = { traced = 8, untraced = 8, validation = 2, test = 4 }
+
+[initial]
+batch_size = 4
+max_steps = 2
+
+[posterior]
+batch_size = 4
+max_steps = 2
+
+[traces]
+n = 2
+max_new_tokens = 8
+
+[answers]
+n = 1
+max_new_tokens = 4
+
+[final]
+batch_size = 4
+max_steps = 2
+
+[evaluation]
+n = 1
+max_new_tokens = 8
+
+[baselines.rft]
+method = "rft"
+"#;
+
+/// A folder with a recipe, a model without weights and files of rows, good and bad.
+fn bench() -> Bench {
+    let bench = Bench::empty();
+    let tiny = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/tiny");
+    fs::create_dir(bench.path("tiny")).unwrap();
+    for file in ["config.json", "tokenizer.json", "tokenizer_config.json", "rows.jsonl"] {
+        fs::copy(format!("{tiny}/{file}"), bench.path("tiny").join(file)).unwrap();
+    }
+    bench.done(&["init", "--config", "tiny", "--out", "model"]);
+    for (name, text) in [
+        ("r.toml", RECIPE),
+        ("broken.toml", "[questions]\ntask = \"walk\"\n[traces\nn = 4\n"),
+        ("misplaced.toml", "task = \"walk\"\n"),
+        ("unquoted.toml", "[questions]\ntask = walk\n"),
+        ("twice.toml", "seed = 1\nseed = 2\n"),
+        ("based.toml", "base = \"nowhere.toml\"\n"),
+        ("empty.jsonl", ""),
+        ("text.jsonl", "not json\n"),
+        ("list.jsonl", "[1]\n"),
+        ("rows.csv", "id,question\n"),
+        ("rows.parquet", "not a table"),
+    ] {
+        fs::write(bench.path(name), text).unwrap();
+    }
+    bench.write_rows("columns.jsonl", &[json!({"id": 1, "problem": "1+1", "gold": "2"})]);
+    bench.write_rows("same.jsonl", &vec![json!({"id": 1, "question": "1+1", "answer": "2"}); 2]);
+    bench.write_rows("prompt.jsonl", &[json!({"id": "a", "prompt": "1 + 1"})]);
+    bench.write_rows("number.jsonl", &[json!({"id": "a", "prompt": "1 + 1", "response": 3})]);
+    bench.write_rows("unanswered.jsonl", &[json!({"id": "a", "kind": "math", "gold": "2"})]);
+    bench
+        .write_rows("kindless.jsonl", &[json!({"id": "a", "kind": "maths", "gold": "2", "prediction": "2"})]);
+    bench
+}
+
+/// A command line, its exit code, and words that its message has.
+type Mistake = (&'static str, i32, &'static [&'static str]);
+
+/// Runs each, with and without what a message must never have, and lists all that is wrong at once.
+#[track_caller]
+fn check(bench: &Bench, mistakes: &[Mistake]) {
+    let mut wrong = Vec::new();
+    for (line, expected, words) in mistakes {
+        let arguments: Vec<&str> = line.split(' ').filter(|word| !word.is_empty()).collect();
+        let (code, said) = bench.run(&arguments);
+        let missing: Vec<_> = words.iter().filter(|words| !said.contains(**words)).collect();
+        // Names of our types, of the library's, and what only a debugger prints.
+        let jargon = [
+            "u64",
+            "usize",
+            "f64",
+            "struct ",
+            "invalid type",
+            "unknown variant",
+            "panicked",
+            "RUST_BACKTRACE",
+            "18446744073709551615",
+            "NaN",
+        ];
+        let jargon: Vec<_> = jargon.into_iter().filter(|word| said.contains(word)).collect();
+        if code != *expected || !missing.is_empty() || !jargon.is_empty() {
+            wrong.push(format!("latrace {line}\n  exit code {code} (expected {expected}), without {missing:?}, with {jargon:?}\n{said}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), mistakes.len(), wrong.join("\n"));
+}
+
+#[test]
+fn mistakes_on_the_command_line_are_met_with_what_to_write() {
+    check(
+        &bench(),
+        &[
+            ("", 2, &["Usage: latrace"]),
+            ("rum r.toml", 2, &["unrecognized subcommand 'rum'", "'run'"]),
+            ("run", 2, &["<RECIPE.toml>"]),
+            ("run r.toml seed", 2, &["expected key=value, got \"seed\""]),
+            ("run r.toml --seed 3", 2, &["seed=3"]),
+            ("run r.toml --redoo", 2, &["'--redo'"]),
+            ("run r.toml --estimate", 2, &["--dry-run"]),
+            ("run r.toml --run-dir r.toml", 2, &["r.toml is a file: expected the folder of a run"]),
+            ("status", 2, &["<RUN>"]),
+            ("export r", 2, &["--format"]),
+            ("chat", 2, &["<RUN>"]),
+            (
+                "sample --model model --data prompt.jsonl --n 0",
+                2,
+                &["'--n <N>': expected a whole number of at least 1"],
+            ),
+            (
+                "sample --model model --data prompt.jsonl --n two",
+                2,
+                &["expected a whole number of at least 1"],
+            ),
+            ("sample --model model --data prompt.jsonl --temperature=-1", 2, &["temperature", "got -1"]),
+            ("sample --model model --data prompt.jsonl --top-p 2", 2, &["top_p", "got 2"]),
+            ("sample --model model --data rows.csv", 2, &["expected an extension of .jsonl"]),
+            (
+                "eval --model model --bench nosuch --out e",
+                2,
+                &["no such benchmark, and no such file", "math500"],
+            ),
+            ("eval --model model --bench walk --k 0 --out e", 2, &["expected a whole number of at least 1"]),
+            ("questions --task wlak --out q.jsonl", 2, &["got \"wlak\"; the nearest is \"walk\""]),
+            ("doctor --try gpu", 2, &["cpu, servers, torchrun"]),
+            ("completions zshh", 2, &["'zsh'"]),
+            ("--threads 0 doctor", 2, &["expected a whole number of at least 1"]),
+            ("--log-level loud doctor", 2, &["off, error, warn"]),
+            ("sweep r.toml", 2, &["--seeds 3"]),
+            ("sweep r.toml --seeds x", 2, &["expected a number of seeds, or a list of them, got \"x\""]),
+            ("push r org", 2, &["expected a repository org/name"]),
+            ("new mine.toml", 2, &["--model is missing"]),
+            ("new r.toml --task walk --model random", 2, &["r.toml exists", "--force"]),
+            ("convert model model.gguf --dtype f32", 2, &["expected --type"]),
+            ("train --model model --data tiny/rows.jsonl --out o --learning-rate 1", 2, &["learning_rate=1"]),
+        ],
+    );
+}
+
+#[test]
+fn mistakes_in_recipes_are_named_where_they_were_made() {
+    check(
+        &bench(),
+        &[
+            ("run nothere.toml", 2, &["there is no file nothere.toml"]),
+            ("run based.toml", 2, &["the base of based.toml", "nowhere.toml"]),
+            ("run broken.toml", 2, &["broken.toml line 3, column 8"]),
+            ("run unquoted.toml", 2, &["unquoted.toml line 2", "texts stand in quotes"]),
+            ("run twice.toml", 2, &["twice.toml line 2", "duplicate key"]),
+            ("run misplaced.toml", 2, &["misplaced.toml: unknown key \"task\""]),
+            ("recipe check nothere.toml", 2, &["nothere.toml"]),
+            ("recipe show broken.toml", 2, &["line 3, column 8"]),
+            ("run r.toml seed=x", 2, &["the command line: seed: expected a whole number, got \"x\""]),
+            ("run r.toml seed=-1", 2, &["the command line: seed", "-1"]),
+            ("run r.toml traces.n=many", 2, &["traces.n: expected a whole number, got \"many\""]),
+            ("run r.toml traces.n=0", 2, &["traces.n: expected at least 1, got 0"]),
+            ("run r.toml traces.nn=4", 2, &["unknown key \"traces.nn\"; the nearest known key is \"n\""]),
+            ("run r.toml traces.max_new_token=64", 2, &["the nearest known key is \"max_new_tokens\""]),
+            ("run r.toml answers.max_new_token=64", 2, &["the nearest known key is \"max_new_tokens\""]),
+            ("run r.toml evaluation.tempreature=1", 2, &["the nearest known key is \"temperature\""]),
+            ("run r.toml trace.n=4", 2, &["unknown key \"trace\"; the nearest known key is \"traces\""]),
+            ("run r.toml traces=4", 2, &["traces: expected a table of settings, got 4"]),
+            ("run r.toml questions.task=wakl", 2, &["got \"wakl\"; the nearest is \"walk\""]),
+            (
+                "run r.toml questions.columns.questoin=a",
+                2,
+                &["unknown key \"questions.columns.questoin\"", "\"question\""],
+            ),
+            (
+                "run r.toml model.shape.hiden_size=3",
+                2,
+                &["unknown key \"model.shape.hiden_size\"", "\"hidden_size\""],
+            ),
+            ("run r.toml method=rtf", 2, &["got \"rtf\"; the nearest is \"rft\""]),
+            ("run r.toml skip=[\"rtf\"]", 2, &["skip: the recipe has no baseline \"rtf\""]),
+            ("run r.toml skip=rft", 2, &["skip: expected a list"]),
+            ("run r.toml weights.selection=bset", 2, &["the nearest is \"best\""]),
+            ("run r.toml evaluation.split=tset", 2, &["the nearest is \"test\""]),
+            (
+                "run r.toml initial.learning_rate=-1",
+                2,
+                &["initial.learning_rate: expected a finite number of at least 0, got -1"],
+            ),
+            ("run r.toml final.warmup_ratio=3", 2, &["final.warmup_ratio", "got 3"]),
+            ("run r.toml initial.train=false", 2, &["a random model must be trained"]),
+            (
+                "run r.toml questions.train=same.jsonl",
+                2,
+                &["expected a task or a file to train on, got both"],
+            ),
+            ("run r.toml baselines.rft.engine.generate=cpu", 2, &["same engines for all of its methods"]),
+            ("run r.toml engine.compute=bf17", 2, &["got \"bf17\""]),
+            (
+                "train --model model --data tiny/rows.jsonl --out o learningrate=1",
+                2,
+                &["the nearest known key is \"learning_rate\""],
+            ),
+            (
+                "train --model model --data tiny/rows.jsonl --out o epochs=many",
+                2,
+                &["epochs: expected a whole number, got \"many\""],
+            ),
+        ],
+    );
+}
+
+#[test]
+fn what_is_not_there_or_not_what_it_should_be_is_named() {
+    check(
+        &bench(),
+        &[
+            ("run r.toml model.folder=/nowhere", 1, &["/nowhere"]),
+            ("run r.toml model.folder=org/none", 1, &["org/none", "hub's cache"]),
+            ("run r.toml --run-dir a questions.task= questions.train=nothere.jsonl", 1, &["nothere.jsonl"]),
+            (
+                "run r.toml --run-dir b questions.task= questions.train=columns.jsonl",
+                1,
+                &["columns.jsonl line 1", "the row has problem, gold", "questions.columns"],
+            ),
+            (
+                "run r.toml --run-dir c questions.task= questions.train=empty.jsonl",
+                1,
+                &["no row to train on"],
+            ),
+            (
+                "run r.toml --run-dir d questions.task= questions.train=text.jsonl",
+                1,
+                &["text.jsonl line 1", "expected a JSON object"],
+            ),
+            (
+                "run r.toml --run-dir e questions.task= questions.train=same.jsonl",
+                1,
+                &["two questions have the id \"1\""],
+            ),
+            ("run r.toml --run-dir /proc/x", 1, &["/proc/x"]),
+            ("status nothere", 1, &["nothere is not a run folder"]),
+            ("status tiny", 1, &["tiny is not a run folder"]),
+            ("report tiny", 1, &["tiny is not a run folder"]),
+            ("serve nothere", 1, &["nothere is not a run folder"]),
+            ("clean tiny", 1, &["tiny is not a run folder"]),
+            ("compare nothere", 1, &["nothere"]),
+            ("compare tiny", 1, &["tiny has no summary.json"]),
+            ("import nothere 01-initial model", 1, &["nothere is not a run folder"]),
+            ("chat nothere", 1, &["nothere has no trained model"]),
+            ("chat --model nothere", 1, &["nothere is not a model folder"]),
+            ("push nothere org/x", 1, &["nothere"]),
+            ("sample --model tiny/model --data prompt.jsonl", 1, &["tiny/model is no model on this machine"]),
+            ("sample --model model --data nothere.jsonl", 1, &["nothere.jsonl"]),
+            ("sample --model model --data list.jsonl", 1, &["list.jsonl row 1"]),
+            ("score --model model --data rows.parquet", 1, &["rows.parquet"]),
+            ("score --model model --data prompt.jsonl", 1, &["prompt.jsonl line 1", "\"response\""]),
+            (
+                "score --model model --data number.jsonl",
+                1,
+                &["number.jsonl line 1", "\"response\"", "got number 3"],
+            ),
+            ("train --model model --data prompt.jsonl --out o", 1, &["prompt.jsonl line 1"]),
+            ("train --model model --data tiny/rows.jsonl --out /proc/o", 1, &["/proc/o"]),
+            ("verify --data unanswered.jsonl", 1, &["unanswered.jsonl line 1", "\"prediction\""]),
+            ("verify --data kindless.jsonl", 1, &["kindless.jsonl line 1", "\"maths\""]),
+            ("convert nothere.gguf out", 1, &["nothere.gguf"]),
+            ("init --config nothere --out x", 1, &["nothere"]),
+        ],
+    );
+}
+
+/// The exit code of a command whose standard output is `stdout`, and what it says.
+fn with_stdout(bench: &Bench, arguments: &[&str], stdout: Stdio) -> (Option<i32>, String) {
+    let mut command = Command::new(assert_cmd::cargo::cargo_bin!("latrace"));
+    command
+        .current_dir(bench.path(""))
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(stdout)
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // Closed before anything is written: whoever reads has left.
+    drop(child.stdout.take());
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    (child.wait().unwrap().code(), said)
+}
+
+#[test]
+fn a_reader_that_leaves_ends_a_verb_quietly_and_a_full_disk_does_not() {
+    let bench = bench();
+    let verbs: [&[&str]; 3] = [
+        &["recipe", "show", "r.toml"],
+        &["sample", "--model", "model", "--data", "prompt.jsonl"],
+        &["completions", "bash"],
+    ];
+    for arguments in verbs {
+        let (code, said) = with_stdout(&bench, arguments, Stdio::piped());
+        assert!(code == Some(0) && !said.contains("error"), "{arguments:?}: {code:?} {said}");
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let (code, said) = with_stdout(&bench, arguments, full.into());
+        assert!(code == Some(1) && said.contains("No space left"), "{arguments:?}: {code:?} {said}");
+    }
+}
+
+#[test]
+fn a_machine_without_network_or_sandbox_says_so() {
+    let bench = bench();
+    let command = |arguments: &[&str]| {
+        let mut command = Command::new(assert_cmd::cargo::cargo_bin!("latrace"));
+        command.current_dir(bench.path("")).env("HF_HOME", bench.path("")).args(arguments);
+        command
+    };
+    let said = |command: &mut Command| {
+        let output = command.output().unwrap();
+        (
+            output.status.code(),
+            [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap()).concat(),
+        )
+    };
+    // Nobody listens at port 9.
+    let mut hub = command(&["score", "--model", "org/none", "--data", "prompt.jsonl"]);
+    let (code, text) = said(hub.env_remove("HF_HUB_OFFLINE").env("HF_ENDPOINT", "http://127.0.0.1:9"));
+    assert!(code == Some(1) && text.contains("cannot reach http://127.0.0.1:9"), "{code:?} {text}");
+    assert!(text.contains("put the model in a folder"), "{text}");
+    let tests = json!({"inputs": ["1"], "outputs": ["1"]});
+    bench.write_rows(
+        "code.jsonl",
+        &[json!({"id": "a", "kind": "code", "gold": tests, "prediction": "```python\nprint(input())\n```"})],
+    );
+    let (code, text) = said(command(&["verify", "--data", "code.jsonl"]).env("PATH", "/nowhere"));
+    assert!(
+        code == Some(0) && text.contains("\"no_sandbox\"") && text.contains("bubblewrap"),
+        "{code:?} {text}"
+    );
+}
