@@ -1,4 +1,4 @@
-//! The day it is.
+//! The day it is, and moments in words.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -6,7 +6,35 @@ use latrace_core::Date;
 
 /// Today's date, in UTC.
 pub fn today() -> Date {
-    // A clock before 1970 is set wrong; any date will do.
-    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    date_of(since_1970(SystemTime::now()))
+}
+
+/// A moment in UTC, to the minute: `2026-11-30 21:05`.
+pub fn minute_of(time: SystemTime) -> String {
+    let seconds = since_1970(time);
+    let (hour, minute) = (seconds / 3600 % 24, seconds / 60 % 60);
+    format!("{} {hour:02}:{minute:02}", date_of(seconds))
+}
+
+fn date_of(seconds: u64) -> Date {
     Date::from_days((seconds / 86_400) as i64)
+}
+
+fn since_1970(time: SystemTime) -> u64 {
+    // A clock before 1970 is set wrong; any date will do.
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn moments_are_told_to_the_minute() {
+        let at = |seconds| minute_of(UNIX_EPOCH + Duration::from_secs(seconds));
+        assert_eq!(at(0), "1970-01-01 00:00");
+        assert_eq!(at(86_400 + 23 * 3600 + 59 * 60 + 59), "1970-01-02 23:59");
+    }
 }

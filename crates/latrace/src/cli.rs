@@ -10,12 +10,12 @@ use latrace_engine::cpu::Level;
 use rayon::ThreadPoolBuilder;
 use tracing::level_filters::LevelFilter;
 
-use crate::doctor::available_threads;
 use crate::verbs::{
     answer, build, chat, compare, completions, convert, doctor, eval, export, import, init, man, questions,
     report, run as run_verb, sample, score, serve, status, train, verify, weigh,
 };
 use latrace_io::failure::Failure;
+use latrace_io::machine;
 
 /// The command line of `latrace`.
 #[derive(Debug, Parser)]
@@ -127,7 +127,7 @@ pub fn run(cli: &Cli) -> Result<()> {
 
 impl Cli {
     fn thread_count(&self) -> usize {
-        self.threads.map_or_else(available_threads, |threads| threads as usize)
+        self.threads.map_or_else(machine::cores, |threads| threads as usize)
     }
 }
 

@@ -357,6 +357,7 @@ fn in_words(kind: &str) -> String {
         "Split" => "`train`, `validation` or `test`",
         "Value" => "any",
         "Contamination"
+        | "Provenance"
         | "BTreeMap<String, String>"
         | "BTreeMap<String, f64>"
         | "BTreeMap<String, ModelSummary>"
@@ -377,10 +378,11 @@ fn in_words(kind: &str) -> String {
 }
 
 /// Structs of files, by name, with the file of the code that has each.
-const FILES: [(&str, &str); 11] = [
+const FILES: [(&str, &str); 12] = [
     ("Record", "latrace-run/src/pipeline/records.rs"),
     ("StageRecord", "latrace-run/src/pipeline/folder.rs"),
     ("RunSummary", "latrace-run/src/pipeline/summary.rs"),
+    ("Provenance", "latrace-run/src/pipeline/provenance.rs"),
     ("Diagnostics", "latrace-run/src/diagnostics/mod.rs"),
     ("Lift", "latrace-run/src/diagnostics/mod.rs"),
     ("StepValidity", "latrace-run/src/diagnostics/mod.rs"),

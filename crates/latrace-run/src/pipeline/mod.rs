@@ -3,6 +3,7 @@
 pub mod context;
 pub mod folder;
 pub mod inputs;
+pub mod provenance;
 pub mod records;
 pub mod runner;
 pub mod summary;

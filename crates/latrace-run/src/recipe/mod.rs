@@ -7,6 +7,7 @@ mod distillation;
 mod engines;
 mod keys;
 mod markers;
+pub mod method_texts;
 mod models;
 mod prompts;
 pub mod run;
