@@ -16,10 +16,11 @@ mod text;
 
 pub use collect::{Collector, stages};
 pub use data::{
-    BoundPoint, Bounds, Browsed, BrowsedAnswer, BrowsedTrace, ByDifficulty, Density, Emphasis, EmphasisCurve,
-    Findings, FunnelStep, Histogram, LengthFigure, MeasuredModel, ModelRole, PairedComparison,
-    QuestionCounts, Remark, RemarkKind, ReportData, Run, ShownStage, StageProgress, StageState, TraceBrowser,
-    Training, TrainingPoint, VerdictCount, WeightFigure,
+    AnsweredQuestion, BoundPoint, Bounds, Browsed, BrowsedAnswer, BrowsedTrace, ByDifficulty, Density,
+    Emphasis, EmphasisCurve, ExampleQuestion, Findings, FunnelStep, Histogram, LengthFigure, MeasuredModel,
+    ModelRole, NamedMethod, PairedComparison, QuestionCounts, Remark, RemarkKind, ReportData,
+    ResponseBrowser, Run, ShownResponse, ShownStage, StageProgress, StageState, TraceBrowser, Training,
+    TrainingPoint, VerdictCount, WeightFigure,
 };
 pub use findings::findings;
 pub use fit::fit;

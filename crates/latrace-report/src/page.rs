@@ -12,14 +12,18 @@ pub const LARGEST_PAGE: usize = 2_000_000;
 const TEMPLATE: &str = include_str!("assets/page.html");
 const STYLE: &str = include_str!("assets/page.css");
 /// The script's files, in order of concatenation.
-const SCRIPTS: [&str; 16] = [
+const SCRIPTS: [&str; 20] = [
     include_str!("assets/dom.js"),
     include_str!("assets/format.js"),
     include_str!("assets/scale.js"),
+    include_str!("assets/table.js"),
     include_str!("assets/chart.js"),
     include_str!("assets/models.js"),
     include_str!("assets/summary.js"),
+    include_str!("assets/methods.js"),
     include_str!("assets/results.js"),
+    include_str!("assets/browse.js"),
+    include_str!("assets/responses.js"),
     include_str!("assets/signs.js"),
     include_str!("assets/training.js"),
     include_str!("assets/weighing.js"),

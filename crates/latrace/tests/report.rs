@@ -147,12 +147,15 @@ fn traces_can_be_read_with_their_tokens() {
         (traces.questions.len(), traces.of, traces.seed, traces.writer.as_str()),
         (24, 24, None, "the posterior")
     );
+    for question in &traces.questions {
+        assert_eq!(question.traces.iter().map(|trace| trace.times).sum::<u64>(), 4);
+    }
     for trace in traces.questions.iter().flat_map(|question| &question.traces) {
         assert_eq!(trace.tokens.len(), trace.length);
         assert_eq!(trace.centinats.len(), if trace.closed { trace.length } else { 0 });
         assert_eq!(
             trace.answers.iter().map(|answer| answer.times).sum::<u64>(),
-            if trace.closed { 2 } else { 0 }
+            if trace.closed { 2 * trace.times } else { 0 }
         );
         assert_eq!(trace.weight.is_some(), trace.closed);
         if let Some(log_ratio) = trace.log_ratio {
@@ -166,6 +169,32 @@ fn traces_can_be_read_with_their_tokens() {
         question.traces[0].tokens.iter().map(|&token| traces.vocabulary[token as usize].as_str()).collect();
     assert!(text.split_whitespace().count() > 2, "{text:?}");
     assert!(question.hint.is_some() && question.difficulty.is_some());
+}
+
+#[test]
+fn a_stranger_learns_what_was_asked_and_where_the_run_was_made() {
+    let run = finished_run();
+    let data = report(run).1;
+    let questions = data.questions.unwrap();
+    assert!(questions.meaning.starts_with("Get from the first number"), "{}", questions.meaning);
+    let example = questions.example.unwrap();
+    assert!(example.answer.unwrap().starts_with(['+', '-', '*']) && example.question.split(' ').count() == 2);
+    assert_eq!(questions.traced_by_difficulty.iter().map(|(_, number)| number).sum::<usize>(), 40);
+    let names: Vec<_> = data.run.methods.iter().map(|of| (of.title.as_str(), of.settings.as_str())).collect();
+    assert_eq!(names, [("Final", ""), ("RFT", "rounds = 2")]);
+    let provenance = data.run.provenance.unwrap();
+    assert_eq!(provenance.command, "latrace run tiny.toml --run-dir run");
+    assert!(provenance.cores > 0 && !provenance.processor.is_empty() && provenance.finished.contains(" "));
+    let responses = data.responses;
+    assert_eq!(
+        (responses.models, responses.questions.len()),
+        (vec!["initial".to_owned(), "final".to_owned()], 20)
+    );
+    for of_model in responses.questions.iter().flat_map(|question| &question.responses) {
+        assert_eq!(of_model.iter().map(|response| response.times).sum::<u64>(), 3);
+        assert!(of_model.iter().all(|response| !response.thought.contains("</think>")));
+    }
+    assert!(responses.questions.iter().all(|question| question.answer.is_some()));
 }
 
 #[test]
