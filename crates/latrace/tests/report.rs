@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use latrace_report::{ReportData, StageState};
+use latrace_report::{ReportData, SeveralRuns, StageState};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -195,6 +195,76 @@ fn a_stranger_learns_what_was_asked_and_where_the_run_was_made() {
         assert!(of_model.iter().all(|response| !response.thought.contains("</think>")));
     }
     assert!(responses.questions.iter().all(|question| question.answer.is_some()));
+}
+
+#[test]
+fn several_runs_stand_on_one_page() {
+    let (folder, other) = copy_of_run();
+    let recipe = fs::read_to_string(other.join("recipe.toml")).unwrap();
+    // As if it had been a run with another limit.
+    fs::write(other.join("recipe.toml"), recipe.replace("max_new_tokens = 48", "max_new_tokens = 49"))
+        .unwrap();
+    let page = folder.path().join("several.html");
+    let write = |runs: &[&Path], out: &[&str]| {
+        latrace().arg("report").args(runs).args(out).current_dir(folder.path()).output().unwrap()
+    };
+    let output = write(&[finished_run(), &other], &["--out", "several.html"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = fs::read_to_string(&page).unwrap();
+    let json = text.split_once("id=\"data\">").unwrap().1.split_once("</script>").unwrap().0;
+    let data: SeveralRuns = serde_json::from_str(json).unwrap();
+    assert_eq!(data.runs.iter().map(|one| one.run.name.as_str()).collect::<Vec<_>>(), ["run", "copy"]);
+    assert!(data.runs.iter().all(|one| one.training.len() == 3 && one.run.recipe.is_none()));
+    let [setting] = data.settings.as_slice() else { panic!("{:?}", data.settings) };
+    assert_eq!(setting.name, "traces.max_new_tokens");
+    assert_eq!(setting.values, [Some("48".to_owned()), Some("49".to_owned())]);
+    let names: Vec<&str> = data.models.iter().map(|model| model.name.as_str()).collect();
+    assert_eq!(names, ["initial", "final", "rft"]);
+    for model in &data.models {
+        let (one, pooled) = (model.by_run[0].unwrap(), model.pooled.unwrap());
+        assert_eq!(model.by_run[1], Some(one));
+        // The same questions with twice the responses, of which the same share is right.
+        assert_eq!((pooled.questions, pooled.samples), (one.questions, 2 * one.samples));
+        assert!((pooled.accuracy - one.accuracy).abs() < 1e-12);
+    }
+    let single = report(finished_run()).1;
+    for (pooled, alone) in data.comparisons.iter().zip(&single.comparisons) {
+        assert_eq!((&pooled.model, &pooled.against), (&"final".to_owned(), &alone.against));
+        assert!((pooled.difference.mean - alone.difference.mean).abs() < 1e-12);
+        assert!(pooled.difference.low <= pooled.difference.mean);
+    }
+    assert_eq!(data.comparisons.len(), 2);
+    // Of several runs no folder is the page's own.
+    let output = write(&[finished_run(), &other], &[]);
+    assert_eq!(output.status.code(), Some(2));
+    fs::remove_file(other.join("summary.json")).unwrap();
+    let output = write(&[finished_run(), &other], &["--out", "several.html"]);
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(1) && stderr.contains("is not finished"), "{stderr}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_page_is_opened_by_the_systems_opener_or_named() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = TempDir::new().unwrap();
+    let open = |path: &str| {
+        let mut command = latrace();
+        command.arg("report").arg(finished_run()).args(["--out", "page.html", "--open"]);
+        let output = command.env("PATH", path).current_dir(folder.path()).output().unwrap();
+        assert!(output.status.success());
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let page = fs::canonicalize(folder.path()).unwrap().join("page.html");
+    let stderr = open("");
+    assert!(stderr.contains(&format!("the page is {}", page.display())), "{stderr}");
+    let opener = folder.path().join("xdg-open");
+    fs::write(&opener, "#!/bin/sh\nprintf %s \"$1\" > opened\n").unwrap();
+    fs::set_permissions(&opener, fs::Permissions::from_mode(0o755)).unwrap();
+    let stderr = open(folder.path().to_str().unwrap());
+    assert!(!stderr.contains("does not open"), "{stderr}");
+    assert_eq!(fs::read_to_string(folder.path().join("opened")).unwrap(), page.display().to_string());
 }
 
 #[test]

@@ -15,9 +15,13 @@ const SECTIONS = [
 ];
 const drawn = new Map();
 
-function show(data) {
+function name(methods) {
   titles.clear();
-  data.run.methods.forEach(({ name, title }) => titles.set(name, title));
+  methods.forEach((method) => titles.set(method.name, method.title));
+}
+
+function show(data) {
+  name(data.run.methods);
   for (const [id, draw, partOf] of SECTIONS) {
     const part = JSON.stringify(partOf(data));
     if (drawn.get(id) === part) continue;
@@ -47,5 +51,10 @@ function setUpTheme() {
 }
 
 setUpTheme();
-show(JSON.parse(byId("data").textContent));
-follow();
+const embedded = JSON.parse(byId("data").textContent);
+if (embedded.runs) {
+  showSeveral(embedded);
+} else {
+  show(embedded);
+  follow();
+}

@@ -32,7 +32,7 @@ function drawResponses(data) {
       ],
       share: (question) => question.responses.map((of) => { const [right, judged] = rightOf(of); return judged ? `${right}/${judged}` : MISSING; }).join(" → "),
       view: (question) => [
-        asked([["Name", question.id], ["Question", question.question], ["Right answer", question.answer], ["Difficulty", question.difficulty]]),
+        asked([["Name", question.id], ["Question", question.question], ["A right answer", question.answer], ["Difficulty", question.difficulty]]),
         h("div", { class: "models" }, responses.models.map((name, i) => modelView(name, question.responses[i]))),
       ],
     })];

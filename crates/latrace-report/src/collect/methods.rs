@@ -46,7 +46,7 @@ fn settings(table: &Table) -> String {
 }
 
 /// The values of a table by their dotted names.
-pub(super) fn leaves(table: &Table, prefix: &str, found: &mut Vec<(String, String)>) {
+pub(crate) fn leaves(table: &Table, prefix: &str, found: &mut Vec<(String, String)>) {
     for (key, value) in table {
         let name = format!("{prefix}{key}");
         match value {

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::data::{MeasuredModel, ReportData, Run, ShownStage};
+use super::data::{MeasuredModel, ReportData, Run, ShownStage, Training};
 use super::findings::findings;
 use super::fit::fit;
 use super::page::LARGEST_PAGE;
@@ -30,6 +30,7 @@ use latrace_run::layout::RECIPE;
 use latrace_run::pipeline::summary::{RunSummary, SUMMARY};
 use latrace_run::plan::Stage;
 use latrace_run::recipe::run::{Method, RunRecipe, of_run as recipe};
+pub(crate) use methods::leaves;
 use sampled::Sampled;
 use stages::RunStages;
 
@@ -97,6 +98,16 @@ impl Collector {
 /// The folder is not a run folder; records that cannot be read.
 pub fn stages(run: &Path) -> Result<Vec<ShownStage>> {
     RunStages::look(run, &recipe(run)?)?.shown()
+}
+
+/// A run's identity and training curves, without reading its tables.
+///
+/// # Errors
+/// The folder is not a run folder; records that cannot be read.
+pub(crate) fn outline(run: &Path) -> Result<(Run, Vec<Training>)> {
+    let recipe = recipe(run)?;
+    let stages = RunStages::look(run, &recipe)?;
+    Ok((describe(run, &recipe, &stages)?, stages.curves()?))
 }
 
 fn describe(run: &Path, recipe: &RunRecipe, stages: &RunStages) -> Result<Run> {

@@ -4,13 +4,15 @@
 mod remarks;
 mod wording;
 
+pub(crate) use wording::percent;
+
 use super::data::{
     ExampleQuestion, Findings, MeasuredModel, ModelRole, PairedComparison, QuestionCounts, ReportData,
     StageState,
 };
 use super::text::capital;
 use remarks::remarks;
-use wording::{count, difference, example, method_name, percent, plural, with_interval};
+use wording::{count, difference, example, method_name, plural, with_interval};
 
 /// The findings for `data`, whose own `findings` are ignored.
 pub fn findings(data: &ReportData) -> Findings {

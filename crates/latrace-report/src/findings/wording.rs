@@ -39,7 +39,7 @@ pub(super) fn method_name(name: &str) -> String {
     }
 }
 
-pub(super) fn percent(share: f64) -> String {
+pub(crate) fn percent(share: f64) -> String {
     format!("{}{SPACE}%", digits(share))
 }
 

@@ -9,9 +9,10 @@ use latrace_objective::statistics::Accuracy;
 use latrace_objective::statistics::{Interval, bootstrap, pass_at};
 use latrace_report::{
     AnsweredQuestion, BoundPoint, Bounds, Browsed, BrowsedAnswer, BrowsedTrace, ByDifficulty, Density,
-    Emphasis, EmphasisCurve, ExampleQuestion, FunnelStep, Histogram, LengthFigure, MeasuredModel, ModelRole,
-    NamedMethod, PairedComparison, QuestionCounts, ReportData, ResponseBrowser, Run, ShownResponse,
-    ShownStage, StageState, TraceBrowser, Training, TrainingPoint, VerdictCount, WeightFigure, findings,
+    DifferingSetting, Emphasis, EmphasisCurve, ExampleQuestion, FunnelStep, Histogram, LengthFigure,
+    MeasuredModel, ModelRole, NamedMethod, OneRun, PairedComparison, PooledModel, QuestionCounts, ReportData,
+    ResponseBrowser, Run, SeveralRuns, ShownResponse, ShownStage, StageState, TraceBrowser, Training,
+    TrainingPoint, VerdictCount, WeightFigure, findings,
 };
 use latrace_run::diagnostics::{Diagnostics, Lift, MethodCost, StepValidity, TraceDiversity};
 use latrace_run::pipeline::provenance::Provenance;
@@ -181,6 +182,38 @@ fn diagnostics() -> Diagnostics {
         }),
         costs: costs.map(cost).into(),
         cautions: Vec::new(),
+    }
+}
+
+/// Three runs of one recipe.
+pub fn several_runs() -> SeveralRuns {
+    let whole = finished_run(1);
+    let run = |at: usize| OneRun {
+        run: Run {
+            name: format!("seed-{at} {}", HOSTILE[at % 3]),
+            seed: Some(at as u64),
+            ..whole.run.clone()
+        },
+        training: whole.training.clone(),
+    };
+    let moved = |accuracy: Accuracy, by: f64| Accuracy { accuracy: accuracy.accuracy + by, ..accuracy };
+    let model = |of: &MeasuredModel| PooledModel {
+        name: of.name.clone(),
+        by_run: vec![Some(moved(of.overall, -0.02)), None, Some(moved(of.overall, 0.02))],
+        pooled: Some(of.overall),
+        cost: whole.diagnostics.costs.get(&of.name).copied(),
+    };
+    SeveralRuns {
+        headline: "3 runs: 45.5 % right before training, 68.8 % after".to_owned(),
+        runs: (0..3).map(run).collect(),
+        methods: whole.run.methods.clone(),
+        models: whole.models.iter().map(model).collect(),
+        comparisons: whole.comparisons.clone(),
+        not_pooled: None,
+        settings: vec![DifferingSetting {
+            name: "seed".to_owned(),
+            values: vec![Some("0".to_owned()), None, Some("2".to_owned())],
+        }],
     }
 }
 

@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chromium::Browser;
-use latrace_report::{LARGEST_PAGE, PageUse, ReportData, fit, page};
+use latrace_report::{LARGEST_PAGE, PageUse, ReportData, fit, page, page_of_several};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -38,10 +38,15 @@ fn program() -> Option<PathBuf> {
 
 /// Opens the report of `data`; nothing where there is no browser.
 fn open(data: &ReportData) -> Option<Opened> {
+    open_text(&page(data, PageUse::File).unwrap())
+}
+
+/// Opens a page; nothing where there is no browser.
+fn open_text(text: &str) -> Option<Opened> {
     let program = program()?;
     let folder = tempfile::tempdir().unwrap();
     let path: PathBuf = folder.path().join("report.html");
-    std::fs::write(&path, page(data, PageUse::File).unwrap()).unwrap();
+    std::fs::write(&path, text).unwrap();
     let address = format!("file://{}", path.display());
     let mut browser = Browser::start(&program);
     browser.set_size(1280, 900);
@@ -342,6 +347,41 @@ fn a_chart_without_values_says_so() {
 }
 
 #[test]
+fn several_runs_are_drawn_over_each_other() {
+    let data = fixture::several_runs();
+    let Some(mut opened) = open_text(&page_of_several(&data).unwrap()) else { return };
+    assert_eq!(opened.text("h1"), data.headline);
+    let expected = data.models.iter().flat_map(|model| {
+        let by_run = model.by_run.iter().flatten().map(|accuracy| accuracy.accuracy);
+        std::iter::once(model.pooled.unwrap().accuracy).chain(by_run).collect::<Vec<f64>>()
+    });
+    check_equal(&opened.values("accuracy"), expected);
+    let accuracy = opened.rows("accuracy", 0);
+    assert_eq!(accuracy[2][0], "Final");
+    assert_eq!(accuracy[2][2], "–");
+    assert_eq!(accuracy[2][4], percent(data.models[2].pooled.unwrap().accuracy));
+    let lines = opened.browser.evaluate(
+        "[...document.querySelectorAll('#training .chart')].map((c) => c.querySelectorAll('.mark').length)",
+    );
+    assert_eq!(lines, json!(vec![3; 6]));
+    let differing = opened.rows("recipe", 0);
+    assert_eq!(differing, [["seed", "0", "–", "2"]]);
+    // Sections of one run are not there, and nothing of a name is markup.
+    let shown = opened.browser.evaluate("[...document.querySelectorAll('main > section')].map((s) => s.id)");
+    assert_eq!(shown, json!(["summary", "results", "learning", "recipe"]));
+    for width in [320, 390] {
+        opened.browser.set_size(width, 844);
+        let wide = opened.browser.evaluate("document.documentElement.scrollWidth");
+        assert!(wide.as_u64().unwrap() <= u64::from(width), "{wide} at {width}");
+    }
+    for theme in ["light", "dark"] {
+        opened.browser.set_theme(theme);
+        assert_eq!(opened.browser.evaluate(CONTRASTS), json!([]), "{theme}");
+    }
+    opened.check_calm();
+}
+
+#[test]
 fn on_paper_there_are_no_controls() {
     let Some(mut opened) = open(&fixture::finished_run(2)) else { return };
     opened.browser.call("Emulation.setEmulatedMedia", json!({"media": "print"}));
@@ -574,8 +614,15 @@ fn pictures_can_be_taken() {
     } else {
         &[("narrow", "light", 390)]
     };
-    for (run, data) in [("finished", fixture::finished_run(40)), ("begun", fixture::begun_run())] {
-        let Some(mut opened) = open(&data) else { return };
+    let one = |data: ReportData| page(&data, PageUse::File).unwrap();
+    let several = page_of_several(&fixture::several_runs()).unwrap();
+    let pages = [
+        ("finished", one(fixture::finished_run(40))),
+        ("begun", one(fixture::begun_run())),
+        ("several", several),
+    ];
+    for (run, text) in pages {
+        let Some(mut opened) = open_text(&text) else { return };
         for &(name, theme, width) in sizes {
             opened.browser.set_theme(theme);
             opened.browser.set_size(width, 900);
