@@ -357,7 +357,7 @@ fn in_words(kind: &str) -> String {
         "Split" => "`train`, `validation` or `test`",
         "Value" => "any",
         "Contamination"
-        | "Provenance"
+        | "RunProvenance"
         | "BTreeMap<String, String>"
         | "BTreeMap<String, f64>"
         | "BTreeMap<String, ModelSummary>"
@@ -382,7 +382,7 @@ const FILES: [(&str, &str); 12] = [
     ("Record", "latrace-run/src/pipeline/records.rs"),
     ("StageRecord", "latrace-run/src/pipeline/folder.rs"),
     ("RunSummary", "latrace-run/src/pipeline/summary.rs"),
-    ("Provenance", "latrace-run/src/pipeline/provenance.rs"),
+    ("RunProvenance", "latrace-run/src/pipeline/provenance.rs"),
     ("Diagnostics", "latrace-run/src/diagnostics/mod.rs"),
     ("Lift", "latrace-run/src/diagnostics/mod.rs"),
     ("StepValidity", "latrace-run/src/diagnostics/mod.rs"),

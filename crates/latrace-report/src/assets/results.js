@@ -44,9 +44,10 @@ function drawAccuracy(models, width) {
   const x = scale(0, most, area.left, area.right);
   const marks = [];
   const values = ticks(0, most, narrow ? 4 : 6);
-  const svg = drawing(area, xAxis(area, x, values, (value) => `${decimal(value * 100, 0)} %`), values.map((value) => s("g", { class: "axis" }, s("line", { class: "gridline", x1: x(value), x2: x(value), y1: area.top, y2: area.bottom }))));
+  const places = narrow ? models.map((_, i) => area.top + step * i + 36) : null;
+  const svg = drawing(area, xAxis(area, x, values, (value) => `${decimal(value * 100, 0)} %`), values.map((value) => s("g", { class: "axis" }, verticals(area, x(value), { class: "gridline" }, places))));
   const first = models.find((model) => model.role === "initial");
-  if (first) svg.append(s("line", { x1: x(first.overall.accuracy), x2: x(first.overall.accuracy), y1: area.top, y2: area.bottom, stroke: "var(--grey)", "stroke-dasharray": "1 4", "stroke-linecap": "round", "stroke-width": 1.6 }));
+  if (first) svg.append(...verticals(area, x(first.overall.accuracy), { stroke: "var(--grey)", "stroke-dasharray": "1 4", "stroke-linecap": "round", "stroke-width": 1.6 }, places));
   models.forEach((model, i) => {
     const { accuracy, low, high } = model.overall;
     const look = modelLook(models, model);

@@ -61,8 +61,9 @@ function drawSeveral(models, runs, width) {
   const most = Math.min(1, roundUp(Math.max(...all, 0.05)));
   const x = scale(0, most, area.left, area.right);
   const values = ticks(0, most, narrow ? 4 : 6);
+  const places = narrow ? models.map((_, i) => area.top + step * i + 36) : null;
   const marks = [];
-  const svg = drawing(area, xAxis(area, x, values, (value) => `${decimal(value * 100, 0)} %`), values.map((value) => s("g", { class: "axis" }, s("line", { class: "gridline", x1: x(value), x2: x(value), y1: area.top, y2: area.bottom }))));
+  const svg = drawing(area, xAxis(area, x, values, (value) => `${decimal(value * 100, 0)} %`), values.map((value) => s("g", { class: "axis" }, verticals(area, x(value), { class: "gridline" }, places))));
   models.forEach((model, i) => {
     const y = area.top + step * i + (narrow ? 36 : step / 2);
     const { pooled } = model;

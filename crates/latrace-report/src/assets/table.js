@@ -8,7 +8,7 @@ function numbers(caption, columns, rows) {
 function table({ caption, columns, rows }) {
   const shown = (value, i) => (value === null || value === undefined ? MISSING : columns[i][1](value));
   const look = (i) => (columns[i][1] === String ? "text" : null);
-  const cells = (row) => row.map((value, i) => (i ? h("td", { class: look(i) }, shown(value, i)) : h("th", { scope: "row" }, shown(value, i))));
+  const cells = (row) => row.map((value, i) => (i ? h("td", { class: look(i), "data-column": columns[i][0] }, shown(value, i)) : h("th", { scope: "row" }, shown(value, i))));
   return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
     h("table", null, h("caption", null, caption),
       h("thead", null, h("tr", null, columns.map(([title], i) => h("th", { scope: "col", class: look(i) }, title)))),

@@ -15,7 +15,7 @@ use crate::plan::Plan;
 
 /// When, where and by which command a run was finished.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Provenance {
+pub struct RunProvenance {
     /// When its last stage was finished, in UTC: `2026-11-30 21:05`.
     pub finished: String,
     /// The processor's model, or its architecture where the system does not tell.
@@ -26,16 +26,16 @@ pub struct Provenance {
     pub command: String,
 }
 
-impl Provenance {
+impl RunProvenance {
     /// That of a run whose stages are all finished. A run that only looks at a finished folder again leaves what the
     /// summary says.
     ///
     /// # Errors
     /// Records that cannot be read.
-    pub fn of(plan: &Plan, run: &Path, command: String) -> Result<Provenance> {
+    pub fn of(plan: &Plan, run: &Path, command: String) -> Result<RunProvenance> {
         let finished = minute_of(last_finished(plan, run)?);
         let earlier = earlier(run).filter(|earlier| earlier.finished == finished);
-        Ok(earlier.unwrap_or_else(|| Provenance {
+        Ok(earlier.unwrap_or_else(|| RunProvenance {
             finished,
             processor: machine::processor(),
             cores: machine::cores() as u64,
@@ -53,7 +53,7 @@ fn last_finished(plan: &Plan, run: &Path) -> Result<SystemTime> {
 }
 
 /// What an earlier summary says; one that cannot be read is about to be replaced.
-fn earlier(run: &Path) -> Option<Provenance> {
+fn earlier(run: &Path) -> Option<RunProvenance> {
     let text = fs::read(run.join(SUMMARY)).ok()?;
     serde_json::from_slice::<RunSummary>(&text).ok()?.provenance
 }

@@ -11,7 +11,7 @@ use serde_json::Value;
 pub use super::words::in_words;
 
 use super::folder::{StageRecord, read_record};
-use super::provenance::Provenance;
+use super::provenance::RunProvenance;
 use crate::diagnostics::Diagnostics;
 use crate::plan::{NodeId, Plan, Stage, Step};
 use crate::recipe::run::RunRecipe;
@@ -68,7 +68,7 @@ pub struct RunSummary {
     pub version: String,
     /// When, where and by which command it was finished; null in runs of versions that did not record it.
     #[serde(default)]
-    pub provenance: Option<Provenance>,
+    pub provenance: Option<RunProvenance>,
 }
 
 /// A model's results.
@@ -293,7 +293,7 @@ mod tests {
         );
         assert_eq!((summary.peak_memory_bytes, summary.seconds.len()), (1 << 60, plan.nodes.len()));
         assert!((2.0..3.0).contains(&summary.seconds["round-2/03-traces"]), "{:?}", summary.seconds);
-        let provenance = |command: &str| Provenance::of(&plan, folder.path(), command.to_owned()).unwrap();
+        let provenance = |command: &str| RunProvenance::of(&plan, folder.path(), command.to_owned()).unwrap();
         let first = provenance("latrace run a.toml");
         assert!(first.finished.starts_with("20") && !first.processor.is_empty() && first.cores > 0);
         let summary = RunSummary { provenance: Some(first.clone()), ..summary };

@@ -16,7 +16,7 @@ use latrace_report::{self as report, PAGE};
 use latrace_run::layout::{self, RECIPE};
 use latrace_run::pipeline::context::RunContext;
 use latrace_run::pipeline::folder::RunFolder;
-use latrace_run::pipeline::provenance::Provenance;
+use latrace_run::pipeline::provenance::RunProvenance;
 use latrace_run::pipeline::runner::{self, State, states};
 use latrace_run::pipeline::summary::{RunSummary, in_words};
 use latrace_run::plan::{Plan, Step, plan};
@@ -117,7 +117,7 @@ fn write_recipe(recipe: &RunRecipe, folder: &Path) -> Result<()> {
 
 /// Writes and prints the summary of a finished run, and writes its report and its model for others.
 fn conclude(plan: &Plan, recipe: &RunRecipe, folder: &Path) -> Result<()> {
-    let provenance = Some(Provenance::of(plan, folder, portable_command_line())?);
+    let provenance = Some(RunProvenance::of(plan, folder, portable_command_line())?);
     let summary = RunSummary { provenance, ..RunSummary::of(plan, folder, recipe)? };
     // The report takes a run with a summary for a finished one, so the summary comes first.
     summary.write(folder)?;

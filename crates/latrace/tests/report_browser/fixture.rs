@@ -15,7 +15,7 @@ use latrace_report::{
     TrainingPoint, VerdictCount, WeightFigure, findings,
 };
 use latrace_run::diagnostics::{Diagnostics, Lift, MethodCost, StepValidity, TraceDiversity};
-use latrace_run::pipeline::provenance::Provenance;
+use latrace_run::pipeline::provenance::RunProvenance;
 
 /// Texts that would run if they became markup.
 pub const HOSTILE: [&str; 3] = [
@@ -46,7 +46,7 @@ pub fn finished_run(questions: usize) -> ReportData {
             finished: true,
             peak_memory_bytes: Some(912 << 20),
             compute: vec!["f32".to_owned()],
-            provenance: Some(Provenance {
+            provenance: Some(RunProvenance {
                 finished: "2026-03-07 21:05".to_owned(),
                 processor: "Quick 9000".to_owned(),
                 cores: 8,

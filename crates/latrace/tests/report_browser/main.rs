@@ -479,6 +479,9 @@ fn a_narrow_screen_never_scrolls_sideways() {
             assert!(wide.as_u64().unwrap() <= u64::from(width), "{wide} at {width}");
             let beyond = opened.browser.evaluate("[...document.querySelectorAll('main svg text')].filter((t) => { const r = t.getBoundingClientRect(); return r.right > innerWidth || r.left < 0; }).map((t) => t.textContent)");
             assert_eq!(beyond, json!([]), "at {width}");
+            // Tables that are always there show all of their numbers.
+            let cut = "[...document.querySelectorAll('figure > .scroll')].filter((t) => t.scrollWidth > t.clientWidth).length";
+            assert!(width > 500 || opened.browser.evaluate(cut) == json!(0), "at {width}");
         }
         opened.check_calm();
     }
