@@ -1,4 +1,4 @@
-//! The day and the time it is.
+//! The day it is, and moments in words.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -6,31 +6,43 @@ use latrace_core::Date;
 
 /// Today's date, in UTC.
 pub fn today() -> Date {
-    Date::from_days((seconds_now() / 86_400) as i64)
+    date_of(since_1970(SystemTime::now()))
 }
 
-/// Date and time to the second, in UTC: `2026-11-30T21:27:36Z`.
-pub fn now() -> String {
-    moment(seconds_now())
+/// A moment in UTC, to the minute: `2026-11-30 21:05`.
+pub fn minute_of(time: SystemTime) -> String {
+    let seconds = since_1970(time);
+    let (hour, minute) = (seconds / 3600 % 24, seconds / 60 % 60);
+    format!("{} {hour:02}:{minute:02}", date_of(seconds))
 }
 
-fn seconds_now() -> u64 {
-    // A clock before 1970 is set wrong; any time will do.
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+/// A moment in UTC, to the second: `2026-11-30T21:27:36Z`.
+pub fn second_of(time: SystemTime) -> String {
+    let seconds = since_1970(time);
+    let (hour, minute) = (seconds / 3600 % 24, seconds / 60 % 60);
+    format!("{}T{hour:02}:{minute:02}:{:02}Z", date_of(seconds), seconds % 60)
 }
 
-fn moment(seconds: u64) -> String {
-    let (date, of_day) = (Date::from_days((seconds / 86_400) as i64), seconds % 86_400);
-    format!("{date}T{:02}:{:02}:{:02}Z", of_day / 3600, of_day / 60 % 60, of_day % 60)
+fn date_of(seconds: u64) -> Date {
+    Date::from_days((seconds / 86_400) as i64)
+}
+
+fn since_1970(time: SystemTime) -> u64 {
+    // A clock before 1970 is set wrong; any date will do.
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
-    fn a_moment_is_written_to_the_second() {
-        assert_eq!(moment(0), "1970-01-01T00:00:00Z");
-        assert_eq!(moment(1_785_450_456), "2026-07-30T22:27:36Z");
+    fn moments_are_told_to_the_minute_or_the_second() {
+        let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+        assert_eq!(minute_of(at(0)), "1970-01-01 00:00");
+        assert_eq!(minute_of(at(86_400 + 23 * 3600 + 59 * 60 + 59)), "1970-01-02 23:59");
+        assert_eq!(second_of(at(1_785_450_456)), "2026-07-30T22:27:36Z");
     }
 }

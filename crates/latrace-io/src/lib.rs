@@ -11,6 +11,7 @@ pub mod files;
 pub mod http;
 pub mod hub;
 pub mod journal;
+pub mod machine;
 pub mod memory;
 pub mod model_folder;
 pub mod progress;

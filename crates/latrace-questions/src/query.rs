@@ -17,6 +17,19 @@ use serde_json::value::RawValue;
 use crate::tasks::Task;
 use crate::verifiers::exact_fields;
 
+/// What questions of a kind are and which answers are right, where nothing else says so.
+pub fn kind_text(kind: &str) -> &'static str {
+    match kind {
+        "math" => "Questions of mathematics. An answer is right if it has the value of the reference answer.",
+        "choice" => "Questions with options to choose from. An answer is right if it names the right option.",
+        "code" => "Programming problems. An answer is right if the program passes all tests.",
+        "text" => {
+            "Questions with an answer in words. An answer is right if it says the same as the reference answer."
+        }
+        _ => "An answer is right if a verifier of the user's own accepts it.",
+    }
+}
+
 /// How to judge the answers to one question: parsed once, used for every answer.
 #[derive(Debug)]
 pub enum Query {

@@ -1,14 +1,21 @@
 //! The data of the report. The page is rendered from this alone.
 
+mod browsed;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+
+pub use browsed::{
+    AnsweredQuestion, Browsed, BrowsedAnswer, BrowsedTrace, ResponseBrowser, ShownResponse, TraceBrowser,
+};
 
 use crate::judged;
 use latrace_core::Reason;
 use latrace_objective::statistics::Accuracy;
 use latrace_objective::statistics::Interval;
 use latrace_run::diagnostics::Diagnostics;
+use latrace_run::pipeline::provenance::RunProvenance;
 
 /// The data of a run's report.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -41,6 +48,9 @@ pub struct ReportData {
     pub lengths: Option<LengthFigure>,
     /// Which questions each method learns from.
     pub emphasis: Option<Emphasis>,
+    /// Responses to test questions, before and after training.
+    #[serde(default)]
+    pub responses: ResponseBrowser,
     /// Traces to read.
     pub traces: TraceBrowser,
     /// Figures that cannot be shown, by name, with the reason.
@@ -56,6 +66,9 @@ pub struct Run {
     pub task: Option<String>,
     /// Training method of the final model.
     pub method: Option<String>,
+    /// The methods that models are trained with: the run's own, then its baselines by name.
+    #[serde(default)]
+    pub methods: Vec<NamedMethod>,
     /// Random seed of the run.
     pub seed: Option<u64>,
     /// Version of the program.
@@ -67,8 +80,28 @@ pub struct Run {
     /// The arithmetics that engines computed in.
     #[serde(default)]
     pub compute: Vec<String>,
+    /// When, where and by which command it was finished.
+    #[serde(default)]
+    pub provenance: Option<RunProvenance>,
     /// All settings, as TOML.
     pub recipe: Option<String>,
+}
+
+/// A method in words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamedMethod {
+    /// The name of the model that it trains: `final`, or a baseline's.
+    pub name: String,
+    /// Its title.
+    pub title: String,
+    /// Its name in full.
+    pub long: String,
+    /// What it does.
+    pub clause: String,
+    /// How it differs from the run's own settings, as a recipe spells it; empty for the run's own method.
+    pub settings: String,
+    /// Whether it is no competing method but what the best traces would lead to.
+    pub is_ceiling: bool,
 }
 
 /// The run in words, for a reader who has never seen it.
@@ -171,8 +204,29 @@ pub struct QuestionCounts {
     /// What is to be said of training questions that also stand in the evaluation sets; none if there are none.
     #[serde(default)]
     pub contaminated: Option<String>,
-    /// An example, as text.
-    pub example: Option<String>,
+    /// What the questions mean and which answers are right.
+    #[serde(default)]
+    pub meaning: String,
+    /// How a trace is written, for a built-in task.
+    #[serde(default)]
+    pub trace: Option<String>,
+    /// What the difficulty of a question counts, for a built-in task.
+    #[serde(default)]
+    pub difficulty: Option<String>,
+    /// Training questions of each difficulty that come with a trace, from easy to hard.
+    #[serde(default)]
+    pub traced_by_difficulty: Vec<(String, usize)>,
+    /// An example.
+    pub example: Option<ExampleQuestion>,
+}
+
+/// A question with its reference answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExampleQuestion {
+    /// The question.
+    pub question: String,
+    /// Its reference answer, if that is a text.
+    pub answer: Option<String>,
 }
 
 /// The role of a model in the run.
@@ -374,79 +428,12 @@ pub struct Emphasis {
 pub struct EmphasisCurve {
     /// The method.
     pub name: String,
+    /// Its title.
+    pub title: String,
     /// (accuracy, weight).
     pub points: Vec<(f64, f64)>,
     /// Shares of the gradient from hard, medium and easy questions of this run.
     pub shares: [f64; 3],
-}
-
-/// Traces to read.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct TraceBrowser {
-    /// Questions that have traces.
-    pub of: usize,
-    /// Seed of the selection, if not all questions are included.
-    pub seed: Option<u64>,
-    /// The model that sampled the traces.
-    pub writer: String,
-    /// Token texts; traces hold indices into this list.
-    pub vocabulary: Vec<String>,
-    /// Questions, in the run's order.
-    pub questions: Vec<Browsed>,
-}
-
-/// A question and its traces.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Browsed {
-    /// Its name.
-    pub id: String,
-    /// The text.
-    pub question: String,
-    /// The hint that the posterior sees.
-    pub hint: Option<String>,
-    /// Its difficulty.
-    pub difficulty: Option<String>,
-    /// Its traces, by number.
-    pub traces: Vec<BrowsedTrace>,
-}
-
-/// A trace.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct BrowsedTrace {
-    /// k.
-    pub sample: u64,
-    /// Whether it is finished.
-    pub closed: bool,
-    /// rho~.
-    pub weight: Option<f64>,
-    /// Its share among the chosen traces.
-    pub chosen: f64,
-    /// Log of the estimated ratio (nats).
-    pub log_ratio: Option<f64>,
-    /// Log of the estimated answer probability (nats); `None` for minus infinity.
-    pub log_answer: Option<f64>,
-    /// Its length, which may exceed what is shown.
-    pub length: usize,
-    /// Indices into the vocabulary.
-    pub tokens: Vec<u32>,
-    /// log pi − log q of each shown token, in hundredths of a nat; empty if unknown.
-    pub centinats: Vec<i32>,
-    /// Answers after it, with equal ones merged.
-    pub answers: Vec<BrowsedAnswer>,
-}
-
-/// An answer, and how often it occurred.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BrowsedAnswer {
-    /// The text that the verifier reads.
-    pub text: String,
-    /// Why it is correct or wrong; `None` if it was not judged. The page reads `verdict` and `reason`.
-    #[serde(flatten, with = "judged::option")]
-    pub reason: Option<Reason>,
-    /// Whether it is finished.
-    pub ended: bool,
-    /// Number of occurrences among the trace's answers.
-    pub times: u64,
 }
 
 impl Histogram {

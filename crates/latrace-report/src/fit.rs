@@ -1,4 +1,4 @@
-//! Selects the traces that fit into a page: all of them, or those of a seeded sample of questions.
+//! Selects the responses and traces that fit into a page: all of them, or those of seeded samples of questions.
 
 use std::collections::HashMap;
 
@@ -9,19 +9,23 @@ use super::data::{Browsed, ReportData, TraceBrowser};
 use super::page::{PageUse, embeddable, page};
 use latrace_io::failure::Failure;
 
+/// The share of the room that responses may take: the rest is for traces.
+const OF_RESPONSES: f64 = 0.4;
+
 /// Keeps as many questions as fit into a page of `largest` bytes, sampled with the run's seed, in order.
 ///
 /// # Errors
 /// The page is too large even without traces.
 pub fn fit(mut data: ReportData, largest: usize) -> Result<ReportData> {
+    let seed = data.run.seed.unwrap_or(0);
+    fit_responses(&mut data, largest, seed)?;
     let questions = std::mem::take(&mut data.traces.questions);
     let vocabulary = std::mem::take(&mut data.traces.vocabulary);
     // The collector may have been offered more questions than it could hold.
     data.traces.of = data.traces.of.max(questions.len());
-    let seed = data.run.seed.unwrap_or(0);
     // Set before measuring, so that its own size is counted.
     data.traces.seed = Some(seed);
-    let room = room_for_traces(&data, largest)?;
+    let room = room_beside(&data, largest)?;
     let kept = Choice::new(&questions, &vocabulary, room).fill(seed)?;
     if kept.len() == data.traces.of {
         data.traces.seed = None;
@@ -31,8 +35,44 @@ pub fn fit(mut data: ReportData, largest: usize) -> Result<ReportData> {
     Ok(data)
 }
 
+/// Keeps as many of the questions with responses as fit into their share of what a page without them leaves.
+fn fit_responses(data: &mut ReportData, largest: usize, seed: u64) -> Result<()> {
+    let questions = std::mem::take(&mut data.responses.questions);
+    let bare = ReportData { traces: TraceBrowser::default(), ..data.clone() };
+    let mut room = (room_beside(&bare, largest)? as f64 * OF_RESPONSES) as usize;
+    let mut fits = |at: usize| -> serde_json::Result<bool> {
+        let cost = size(&questions[at])?;
+        let fits = cost <= room;
+        room -= if fits { cost } else { 0 };
+        Ok(fits)
+    };
+    let kept = drawn(questions.len(), seed, &mut fits)?;
+    data.responses.of = data.responses.of.max(questions.len());
+    data.responses.seed = (kept.len() < data.responses.of).then_some(seed);
+    data.responses.questions = only(questions, &kept);
+    Ok(())
+}
+
+/// The places of what fits, in ascending order, tried in a random order: the first might be the easiest.
+fn drawn(
+    of: usize,
+    seed: u64,
+    fits: &mut dyn FnMut(usize) -> serde_json::Result<bool>,
+) -> serde_json::Result<Vec<usize>> {
+    let mut order: Vec<usize> = (0..of).collect();
+    Rng::at(seed, &[11]).shuffle(&mut order);
+    let mut kept = Vec::new();
+    for at in order {
+        if fits(at)? {
+            kept.push(at);
+        }
+    }
+    kept.sort_unstable();
+    Ok(kept)
+}
+
 /// Bytes that the page without traces leaves.
-fn room_for_traces(data: &ReportData, largest: usize) -> Result<usize> {
+fn room_beside(data: &ReportData, largest: usize) -> Result<usize> {
     // Measured as served, which is the longer form.
     let rest = page(data, PageUse::Served)?.len();
     largest.checked_sub(rest).ok_or_else(|| too_large(rest, largest).into())
@@ -44,7 +84,7 @@ fn too_large(without: usize, largest: usize) -> Failure {
 }
 
 /// The questions at these indices, which are in ascending order.
-fn only(questions: Vec<Browsed>, kept: &[usize]) -> Vec<Browsed> {
+fn only<T>(questions: Vec<T>, kept: &[usize]) -> Vec<T> {
     (0..)
         .zip(questions)
         .filter(|(at, _)| kept.binary_search(at).is_ok())
@@ -67,19 +107,10 @@ impl<'a> Choice<'a> {
         Choice { questions, vocabulary, room, is_known: vec![false; vocabulary.len()] }
     }
 
-    /// Takes questions in random order while there is room; returns their indices in ascending order.
+    /// Takes questions while there is room; returns their indices in ascending order.
     fn fill(mut self, seed: u64) -> serde_json::Result<Vec<usize>> {
-        let mut order: Vec<usize> = (0..self.questions.len()).collect();
-        // A random order rather than the first questions, which a task may have sorted by difficulty.
-        Rng::at(seed, &[11]).shuffle(&mut order);
-        let mut kept = Vec::new();
-        for at in order {
-            if self.take(&self.questions[at])? {
-                kept.push(at);
-            }
-        }
-        kept.sort_unstable();
-        Ok(kept)
+        let questions = self.questions;
+        drawn(questions.len(), seed, &mut |at| self.take(&questions[at]))
     }
 
     /// Takes a question if it fits. One that is too large is skipped in favour of smaller ones; after a few
@@ -140,7 +171,7 @@ fn by_frequency(questions: &[Browsed]) -> Vec<u32> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::data::BrowsedTrace;
+    use super::super::data::{AnsweredQuestion, BrowsedTrace, ShownResponse};
     use super::*;
 
     fn trace(tokens: &[u32]) -> BrowsedTrace {
@@ -150,7 +181,7 @@ mod tests {
             weight: Some(1.0),
             chosen: 1.0,
             log_ratio: Some(0.0),
-            log_answer: Some(0.0),
+            times: 1,
             length: tokens.len(),
             tokens: tokens.to_vec(),
             centinats: vec![-5; tokens.len()],
@@ -207,6 +238,37 @@ mod tests {
             assert!(room < 5_000 || length + 1_500 > without + room, "{length} of {}", without + room);
             assert!(fitted.traces.questions.windows(2).all(|pair| pair[0].id < pair[1].id));
         }
+    }
+
+    #[test]
+    fn responses_leave_room_for_traces() {
+        let response = ShownResponse {
+            thought: "36 +7 43 ".repeat(40),
+            answer: None,
+            reason: latrace_core::Reason::NoAnswer,
+            truncated: false,
+            times: 1,
+        };
+        let question = |at: usize| AnsweredQuestion {
+            id: format!("q{at:04}"),
+            question: String::new(),
+            answer: None,
+            difficulty: None,
+            responses: vec![vec![response.clone()]; 2],
+        };
+        let mut data = many(400);
+        data.responses.questions = (0..300).map(question).collect();
+        data.responses.of = 600;
+        let without = page(&many(0), PageUse::Served).unwrap().len();
+        let fitted = fit(data.clone(), without + 60_000).unwrap();
+        let kept = fitted.responses.questions.len();
+        assert!((20..60).contains(&kept), "{kept}");
+        assert!(fitted.responses.questions.is_sorted_by(|a, b| a.id < b.id));
+        assert_eq!((fitted.responses.of, fitted.responses.seed), (600, Some(0)));
+        assert!(fitted.traces.questions.len() > 30, "{}", fitted.traces.questions.len());
+        assert!(page(&fitted, PageUse::Served).unwrap().len() <= without + 60_000);
+        data.responses.of = 300;
+        assert_eq!(fit(data, 4_000_000).unwrap().responses.seed, None);
     }
 
     #[test]

@@ -11,23 +11,26 @@ mod fit;
 mod judged;
 mod page;
 mod serve;
+mod several;
 pub mod status;
 mod text;
 
 pub use collect::{Collector, stages};
 pub use data::{
-    BoundPoint, Bounds, Browsed, BrowsedAnswer, BrowsedTrace, ByDifficulty, Density, Emphasis, EmphasisCurve,
-    Findings, FunnelStep, Histogram, LengthFigure, MeasuredModel, ModelRole, PairedComparison,
-    QuestionCounts, Remark, RemarkKind, ReportData, Run, ShownStage, StageProgress, StageState, TraceBrowser,
-    Training, TrainingPoint, VerdictCount, WeightFigure,
+    AnsweredQuestion, BoundPoint, Bounds, Browsed, BrowsedAnswer, BrowsedTrace, ByDifficulty, Density,
+    Emphasis, EmphasisCurve, ExampleQuestion, Findings, FunnelStep, Histogram, LengthFigure, MeasuredModel,
+    ModelRole, NamedMethod, PairedComparison, QuestionCounts, Remark, RemarkKind, ReportData,
+    ResponseBrowser, Run, ShownResponse, ShownStage, StageProgress, StageState, TraceBrowser, Training,
+    TrainingPoint, VerdictCount, WeightFigure,
 };
 pub use findings::findings;
 pub use fit::fit;
-pub use page::{LARGEST_PAGE, PageUse, page, policy};
+pub use page::{LARGEST_PAGE, PageUse, page, page_of_several, policy};
 pub use serve::serve;
+pub use several::{DifferingSetting, OneRun, PooledModel, SeveralRuns, collect_several};
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
@@ -48,6 +51,17 @@ pub fn collect(run: &Path) -> Result<ReportData> {
 /// # Errors
 /// As [`collect`]; I/O errors.
 pub fn write(run: &Path, out: &Path) -> Result<()> {
-    let text = page(&collect(run)?, PageUse::File)?;
+    write_page(&page(&collect(run)?, PageUse::File)?, out)
+}
+
+/// Writes the page of several run folders atomically.
+///
+/// # Errors
+/// As [`collect_several`]; a page larger than [`LARGEST_PAGE`]; I/O errors.
+pub fn write_several(runs: &[PathBuf], out: &Path) -> Result<()> {
+    write_page(&several::checked_size(page_of_several(&collect_several(runs)?)?)?, out)
+}
+
+fn write_page(text: &str, out: &Path) -> Result<()> {
     write_atomically(out, |file| file.write_all(text.as_bytes()).context("cannot write the page"))
 }

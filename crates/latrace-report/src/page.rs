@@ -2,9 +2,11 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::data::ReportData;
+use super::several::SeveralRuns;
 
 /// Maximum size of a page (bytes).
 pub const LARGEST_PAGE: usize = 2_000_000;
@@ -12,14 +14,18 @@ pub const LARGEST_PAGE: usize = 2_000_000;
 const TEMPLATE: &str = include_str!("assets/page.html");
 const STYLE: &str = include_str!("assets/page.css");
 /// The script's files, in order of concatenation.
-const SCRIPTS: [&str; 16] = [
+const SCRIPTS: [&str; 21] = [
     include_str!("assets/dom.js"),
     include_str!("assets/format.js"),
     include_str!("assets/scale.js"),
+    include_str!("assets/table.js"),
     include_str!("assets/chart.js"),
     include_str!("assets/models.js"),
     include_str!("assets/summary.js"),
+    include_str!("assets/methods.js"),
     include_str!("assets/results.js"),
+    include_str!("assets/browse.js"),
+    include_str!("assets/responses.js"),
     include_str!("assets/signs.js"),
     include_str!("assets/training.js"),
     include_str!("assets/weighing.js"),
@@ -27,6 +33,7 @@ const SCRIPTS: [&str; 16] = [
     include_str!("assets/emphasis.js"),
     include_str!("assets/browser.js"),
     include_str!("assets/costs.js"),
+    include_str!("assets/several.js"),
     include_str!("assets/live.js"),
     include_str!("assets/main.js"),
 ];
@@ -45,11 +52,23 @@ pub enum PageUse {
 /// # Errors
 /// Data that cannot be serialised as JSON.
 pub fn page(data: &ReportData, used: PageUse) -> serde_json::Result<String> {
+    page_with(&data.run.name, data, used)
+}
+
+/// The page of several runs.
+///
+/// # Errors
+/// Data that cannot be serialised as JSON.
+pub fn page_of_several(data: &SeveralRuns) -> serde_json::Result<String> {
+    page_with(&format!("{} runs", data.runs.len()), data, PageUse::File)
+}
+
+fn page_with(name: &str, data: &impl Serialize, used: PageUse) -> serde_json::Result<String> {
     let data_text = embeddable(&serde_json::to_string(data)?);
-    Ok(fill(TEMPLATE, |name| match name {
+    Ok(fill(TEMPLATE, |part| match part {
         "live" => if used == PageUse::Served { " data-live" } else { "" }.to_owned(),
         "policy" => policy(used),
-        "title" => html(&title(&data.run.name)),
+        "title" => html(&title(name)),
         "style" => STYLE.to_owned(),
         "script" => script(),
         "data" => data_text.clone(),

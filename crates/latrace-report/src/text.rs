@@ -11,6 +11,12 @@ pub(crate) fn shortened(text: String, letters: usize) -> String {
     }
 }
 
+/// A text with a capital first letter.
+pub(crate) fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
+}
+
 /// The context of an error of reading a file.
 pub(crate) fn cannot_read(path: &Path) -> String {
     format!("cannot read {}", path.display())

@@ -3,6 +3,7 @@
 use std::env;
 use std::fmt;
 use std::io::{IsTerminal, stderr};
+use std::time::SystemTime;
 
 use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
@@ -13,14 +14,14 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
 
-use crate::doctor::available_threads;
 use crate::verbs::{
     answer, at_least_one, build, chat, clean, compare, completions, convert, doctor, eval, export, import,
     init, man, new, push, questions, recipe, report, run as run_verb, sample, score, serve, status, sweep,
     train, verify, weigh,
 };
-use latrace_io::clock::now;
+use latrace_io::clock::second_of;
 use latrace_io::failure::Failure;
+use latrace_io::machine;
 
 /// The command line of `latrace`.
 #[derive(Debug, Parser)]
@@ -142,7 +143,7 @@ pub fn run(cli: &Cli) -> Result<()> {
 
 impl Cli {
     fn thread_count(&self) -> usize {
-        self.threads.map_or_else(available_threads, |threads| threads as usize)
+        self.threads.map_or_else(machine::cores, |threads| threads as usize)
     }
 }
 
@@ -184,7 +185,7 @@ struct ToTheSecond;
 
 impl FormatTime for ToTheSecond {
     fn format_time(&self, line: &mut Writer<'_>) -> fmt::Result {
-        let now = now();
+        let now = second_of(SystemTime::now());
         if stderr().is_terminal() { line.write_str(&now[11..19]) } else { line.write_str(&now) }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf, absolute};
 use std::process::Command;
-use std::{env, fs, io, process, thread};
+use std::{env, fs, io, process};
 
 use latrace_engine::child::lacking;
 use latrace_engine::cpu::{self, Level, PeakRates};
@@ -11,6 +11,7 @@ use latrace_verify::code::Sandbox;
 use serde::{Deserialize, Serialize};
 
 use latrace_io::hub;
+use latrace_io::machine;
 use latrace_io::memory::{free_memory, memory_limit, total_memory};
 
 /// Memory (bytes) below which not even the smallest run completes.
@@ -60,12 +61,6 @@ impl Finding {
     }
 }
 
-/// The number of threads that can run at once. Unlike the number of cores, it respects the limits of a
-/// control group.
-pub(crate) fn available_threads() -> usize {
-    thread::available_parallelism().map_or(1, usize::from)
-}
-
 /// Runs every check. `runs` is the folder where runs will be written; it need not exist.
 pub fn examine(runs: &Path) -> Vec<Finding> {
     let mut findings = vec![
@@ -89,7 +84,7 @@ fn program() -> Finding {
 }
 
 fn threads() -> Finding {
-    let (used, available) = (rayon::current_num_threads(), available_threads());
+    let (used, available) = (rayon::current_num_threads(), machine::cores());
     Finding::good("threads", format!("{used} in use, {available} available"))
 }
 

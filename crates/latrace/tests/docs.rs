@@ -360,6 +360,7 @@ fn in_words(kind: &str) -> String {
         "Split" => "`train`, `validation` or `test`",
         "Value" => "any",
         "Contamination"
+        | "RunProvenance"
         | "BTreeMap<String, String>"
         | "BTreeMap<String, f64>"
         | "BTreeMap<String, ModelSummary>"
@@ -380,10 +381,11 @@ fn in_words(kind: &str) -> String {
 }
 
 /// Structs of files, by name, with the file of the code that has each.
-const FILES: [(&str, &str); 11] = [
+const FILES: [(&str, &str); 12] = [
     ("Record", "latrace-run/src/pipeline/records.rs"),
     ("StageRecord", "latrace-run/src/pipeline/folder.rs"),
     ("RunSummary", "latrace-run/src/pipeline/summary.rs"),
+    ("RunProvenance", "latrace-run/src/pipeline/provenance.rs"),
     ("Diagnostics", "latrace-run/src/diagnostics/mod.rs"),
     ("Lift", "latrace-run/src/diagnostics/mod.rs"),
     ("StepValidity", "latrace-run/src/diagnostics/mod.rs"),

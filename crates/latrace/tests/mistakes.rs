@@ -2,6 +2,7 @@
 //! 2 is for what was asked, 1 for what was found.
 #![allow(clippy::unwrap_used, reason = "helpers outside #[test] functions fail the test by panicking too")]
 
+#[allow(dead_code, reason = "these tests read no files of rows")]
 mod support;
 
 use std::fs;

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use latrace_report::{ReportData, StageState};
+use latrace_report::{ReportData, SeveralRuns, StageState};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -147,12 +147,15 @@ fn traces_can_be_read_with_their_tokens() {
         (traces.questions.len(), traces.of, traces.seed, traces.writer.as_str()),
         (24, 24, None, "the posterior")
     );
+    for question in &traces.questions {
+        assert_eq!(question.traces.iter().map(|trace| trace.times).sum::<u64>(), 4);
+    }
     for trace in traces.questions.iter().flat_map(|question| &question.traces) {
         assert_eq!(trace.tokens.len(), trace.length);
         assert_eq!(trace.centinats.len(), if trace.closed { trace.length } else { 0 });
         assert_eq!(
             trace.answers.iter().map(|answer| answer.times).sum::<u64>(),
-            if trace.closed { 2 } else { 0 }
+            if trace.closed { 2 * trace.times } else { 0 }
         );
         assert_eq!(trace.weight.is_some(), trace.closed);
         if let Some(log_ratio) = trace.log_ratio {
@@ -166,6 +169,102 @@ fn traces_can_be_read_with_their_tokens() {
         question.traces[0].tokens.iter().map(|&token| traces.vocabulary[token as usize].as_str()).collect();
     assert!(text.split_whitespace().count() > 2, "{text:?}");
     assert!(question.hint.is_some() && question.difficulty.is_some());
+}
+
+#[test]
+fn a_stranger_learns_what_was_asked_and_where_the_run_was_made() {
+    let run = finished_run();
+    let data = report(run).1;
+    let questions = data.questions.unwrap();
+    assert!(questions.meaning.starts_with("Get from the first number"), "{}", questions.meaning);
+    let example = questions.example.unwrap();
+    assert!(example.answer.unwrap().starts_with(['+', '-', '*']) && example.question.split(' ').count() == 2);
+    assert_eq!(questions.traced_by_difficulty.iter().map(|(_, number)| number).sum::<usize>(), 40);
+    let names: Vec<_> = data.run.methods.iter().map(|of| (of.title.as_str(), of.settings.as_str())).collect();
+    assert_eq!(names, [("Final", ""), ("RFT", "rounds = 2")]);
+    let provenance = data.run.provenance.unwrap();
+    assert_eq!(provenance.command, "latrace run tiny.toml --run-dir run");
+    assert!(provenance.cores > 0 && !provenance.processor.is_empty() && provenance.finished.contains(" "));
+    let responses = data.responses;
+    assert_eq!(
+        (responses.models, responses.questions.len()),
+        (vec!["initial".to_owned(), "final".to_owned()], 20)
+    );
+    for of_model in responses.questions.iter().flat_map(|question| &question.responses) {
+        assert_eq!(of_model.iter().map(|response| response.times).sum::<u64>(), 3);
+        assert!(of_model.iter().all(|response| !response.thought.contains("</think>")));
+    }
+    assert!(responses.questions.iter().all(|question| question.answer.is_some()));
+}
+
+#[test]
+fn several_runs_stand_on_one_page() {
+    let (folder, other) = copy_of_run();
+    let recipe = fs::read_to_string(other.join("recipe.toml")).unwrap();
+    // As if it had been a run with another limit.
+    fs::write(other.join("recipe.toml"), recipe.replace("max_new_tokens = 48", "max_new_tokens = 49"))
+        .unwrap();
+    let page = folder.path().join("several.html");
+    let write = |runs: &[&Path], out: &[&str]| {
+        latrace().arg("report").args(runs).args(out).current_dir(folder.path()).output().unwrap()
+    };
+    let output = write(&[finished_run(), &other], &["--out", "several.html"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = fs::read_to_string(&page).unwrap();
+    let json = text.split_once("id=\"data\">").unwrap().1.split_once("</script>").unwrap().0;
+    let data: SeveralRuns = serde_json::from_str(json).unwrap();
+    assert_eq!(data.runs.iter().map(|one| one.run.name.as_str()).collect::<Vec<_>>(), ["run", "copy"]);
+    assert!(data.runs.iter().all(|one| one.training.len() == 3 && one.run.recipe.is_none()));
+    let [setting] = data.settings.as_slice() else { panic!("{:?}", data.settings) };
+    assert_eq!(setting.name, "traces.max_new_tokens");
+    assert_eq!(setting.values, [Some("48".to_owned()), Some("49".to_owned())]);
+    let names: Vec<&str> = data.models.iter().map(|model| model.name.as_str()).collect();
+    assert_eq!(names, ["initial", "final", "rft"]);
+    for model in &data.models {
+        let (one, pooled) = (model.by_run[0].unwrap(), model.pooled.unwrap());
+        assert_eq!(model.by_run[1], Some(one));
+        // The same questions with twice the responses, of which the same share is right.
+        assert_eq!((pooled.questions, pooled.samples), (one.questions, 2 * one.samples));
+        assert!((pooled.accuracy - one.accuracy).abs() < 1e-12);
+    }
+    let single = report(finished_run()).1;
+    for (pooled, alone) in data.comparisons.iter().zip(&single.comparisons) {
+        assert_eq!((&pooled.model, &pooled.against), (&"final".to_owned(), &alone.against));
+        assert!((pooled.difference.mean - alone.difference.mean).abs() < 1e-12);
+        assert!(pooled.difference.low <= pooled.difference.mean);
+    }
+    assert_eq!(data.comparisons.len(), 2);
+    // Of several runs no folder is the page's own.
+    let output = write(&[finished_run(), &other], &[]);
+    assert_eq!(output.status.code(), Some(2));
+    fs::remove_file(other.join("summary.json")).unwrap();
+    let output = write(&[finished_run(), &other], &["--out", "several.html"]);
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(1) && stderr.contains("is not finished"), "{stderr}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_page_is_opened_by_the_systems_opener_or_named() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = TempDir::new().unwrap();
+    let open = |path: &str| {
+        let mut command = latrace();
+        command.arg("report").arg(finished_run()).args(["--out", "page.html", "--open"]);
+        let output = command.env("PATH", path).current_dir(folder.path()).output().unwrap();
+        assert!(output.status.success());
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let page = fs::canonicalize(folder.path()).unwrap().join("page.html");
+    let stderr = open("");
+    assert!(stderr.contains(&format!("the page is {}", page.display())), "{stderr}");
+    let opener = folder.path().join("xdg-open");
+    fs::write(&opener, "#!/bin/sh\nprintf %s \"$1\" > opened\n").unwrap();
+    fs::set_permissions(&opener, fs::Permissions::from_mode(0o755)).unwrap();
+    let stderr = open(folder.path().to_str().unwrap());
+    assert!(!stderr.contains("does not open"), "{stderr}");
+    assert_eq!(fs::read_to_string(folder.path().join("opened")).unwrap(), page.display().to_string());
 }
 
 #[test]

@@ -22,7 +22,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 pub use item::{Item, ItemReference};
 pub use reader::{Chosen, for_each};
 
-use crate::query::{COMMAND, is_boxed};
+use crate::query::{COMMAND, is_boxed, kind_text};
 use crate::tasks::{Sizes, Task};
 use latrace_io::failure::Failure;
 use latrace_io::files::write_atomically;
@@ -62,6 +62,9 @@ pub struct Benchmark {
     folder: Option<PathBuf>,
     /// Its display name.
     pub title: String,
+    /// What its questions mean and which answers are right, in at most two sentences; a built-in task says so itself.
+    #[serde(default)]
+    about: String,
     /// The verifier.
     pub kind: Kind,
     /// The verifier's convention for reference answers, if it has a name.
@@ -335,6 +338,15 @@ impl Benchmark {
             ),
         };
         if is_given { Ok(()) } else { Err(problem.to_owned()) }
+    }
+
+    /// What its questions mean and which answers are right.
+    pub fn about(&self) -> &str {
+        match self.kind.task() {
+            Some(task) => task.text().meaning,
+            None if self.about.is_empty() => kind_text(self.kind.name()),
+            None => &self.about,
+        }
     }
 
     /// The template of a question.

@@ -1,6 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::tasks::tests::sentences;
 use latrace_io::rows::Row;
 
 fn named(name: &str) -> Benchmark {
@@ -28,6 +29,16 @@ fn answers(item: &Item) -> Vec<String> {
     match &item.reference {
         ItemReference::Answers(golds) => golds.clone(),
         other => panic!("expected answers, got {other:?}"),
+    }
+}
+
+#[test]
+fn every_benchmark_says_what_it_asks_in_two_sentences() {
+    for benchmark in BUILT_IN.map(|(name, _)| named(name)) {
+        let about = benchmark.about();
+        assert!(sentences(about) <= 2 && about.ends_with('.'), "{}: {about}", benchmark.name);
+        // A task's benchmark has the task's words, every other one its own.
+        assert_eq!(benchmark.about.is_empty(), benchmark.kind.task().is_some(), "{}", benchmark.name);
     }
 }
 

@@ -41,6 +41,8 @@ use program_tests::TestKey;
 pub struct Source {
     /// A built-in task; empty: the files below.
     pub task: String,
+    /// What the questions of files mean, in at most two sentences, for readers of the report. A task says so itself.
+    pub about: String,
     /// Numbers of questions of the task.
     pub sizes: Sizes,
     /// Training questions: a path or a data set on the hub, `org/name[@revision][:pattern]`; without a
@@ -162,6 +164,8 @@ impl Source {
         let mut value = json!(self);
         if let Value::Object(fields) = &mut value {
             let younger = [("answer_rule", json!(AnswerRule::AsIs)), ("shuffle", json!(false))];
+            // What only the report says is no part of the work.
+            fields.remove("about");
             fields.retain(|name, value| !younger.contains(&(name.as_str(), value.clone())));
         }
         value.serialize(serializer)
@@ -472,6 +476,7 @@ mod tests {
             hint: HintKind::Own,
             hint_share: 0.5,
             task: String::new(),
+            about: String::new(),
             sizes: Sizes { traced: 0, untraced: 0, validation: 0, test: 0 },
             train: train.display().to_string(),
             validation: String::new(),
@@ -649,7 +654,11 @@ mod tests {
         let source = source(Path::new("x.jsonl"));
         let before = key(source.clone());
         assert_eq!((&before["limit"], &before["seed"]), (&json!(0), &json!(0)));
-        assert!(["shuffle", "answer_rule"].iter().all(|name| before.get(name).is_none()), "{before}");
+        assert!(
+            ["shuffle", "answer_rule", "about"].iter().all(|name| before.get(name).is_none()),
+            "{before}"
+        );
+        assert_eq!(key(Source { about: "Sums.".to_owned(), ..source.clone() }), before);
         let changed = key(Source { shuffle: true, answer_rule: AnswerRule::WithoutUnits, ..source });
         assert_eq!((&changed["shuffle"], &changed["answer_rule"]), (&json!(true), &json!("without-units")));
     }

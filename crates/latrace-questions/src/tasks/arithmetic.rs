@@ -15,7 +15,7 @@ use latrace_verify::Reason;
 
 use super::expression::{Expression, Operator, Step, read_steps, told};
 use super::splits::{Grade, PER_GRADE, Solution};
-use super::{LARGEST, MISTAKE, Rules, TraceCheck, number, sometimes};
+use super::{LARGEST, MISTAKE, Rules, TaskText, TraceCheck, number, sometimes};
 
 const OPERATORS: [Operator; 3] = [Operator::Add, Operator::Subtract, Operator::Multiply];
 const LARGEST_GIVEN: u8 = 9;
@@ -29,6 +29,11 @@ pub(super) struct Arithmetic;
 impl Rules for Arithmetic {
     type Puzzle = Expression;
     const WORDS: &'static [&'static str] = &["(", ")", "+", "-", "*", "=", ","];
+    const TEXT: TaskText = TaskText {
+        meaning: "Work out the value of an expression, in which every operation but the outermost has brackets. One number is right.",
+        trace: "A trace works out one operation after the other, from the inside; x withdraws a wrong result, and the step is written again.",
+        difficulty: "the operations in the expression",
+    };
 
     fn pool(rng: &mut Rng) -> Vec<Grade<Expression>> {
         (1..=MOST_DIFFICULT).map(|operations| grade(operations, rng)).collect()

@@ -23,7 +23,7 @@ use latrace_verify::Reason;
 
 use super::expression::{Expression, Operator, Step, read_steps, told};
 use super::splits::{Grade, Solution, cap};
-use super::{MISTAKE, Rules, TraceCheck, arrives, number, sometimes};
+use super::{MISTAKE, Rules, TaskText, TraceCheck, arrives, number, sometimes};
 
 const LARGEST_GIVEN: u8 = 10;
 const FEWEST_GIVEN: usize = 3;
@@ -43,6 +43,11 @@ pub(super) struct Puzzle {
 impl Rules for Countdown {
     type Puzzle = Puzzle;
     const WORDS: &'static [&'static str] = &[ARROW, "(", ")", "+", "-", "*", "/", "=", ","];
+    const TEXT: TaskText = TaskText {
+        meaning: "Reach the number behind the arrow from the numbers before it by + - * /, each number used at most once. An answer is an expression, and every one with that value is right.",
+        trace: "A trace writes one operation after the other, each with its result; x withdraws all before it, and the search starts over.",
+        difficulty: "the fewest numbers that an answer needs, with a star where every such answer multiplies or divides",
+    };
 
     fn pool(rng: &mut Rng) -> Vec<Grade<Puzzle>> {
         let mut grades: BTreeMap<String, Vec<Puzzle>> = BTreeMap::new();

@@ -19,7 +19,7 @@ use latrace_verify::Reason;
 
 use super::moves::{end_of, judge, told};
 use super::splits::{Grade, PER_GRADE, Solution};
-use super::{MISTAKE, Rules, TraceCheck, arrives, number, sometimes};
+use super::{MISTAKE, Rules, TaskText, TraceCheck, arrives, number, sometimes};
 
 /// Names of edges, in the order in which they are printed: those of a place beside each other.
 const NAMES: [&str; EDGES] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p"];
@@ -47,6 +47,11 @@ impl Rules for Graph {
     type Puzzle = Puzzle;
     const WORDS: &'static [&'static str] =
         &["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p", ARROW];
+    const TEXT: TaskText = TaskText {
+        meaning: "The question lists 16 edges by name, each with the place where it ends: a and b leave place 0, c and d place 1, and so on up to place 7. An answer is a list of edges that leads from the first place behind the arrow to the second, and every such list is right.",
+        trace: "A trace writes the place after each edge; x withdraws all before it, and the search starts over.",
+        difficulty: "the fewest edges of a path",
+    };
 
     fn pool(rng: &mut Rng) -> Vec<Grade<Puzzle>> {
         let mut pool = Pool::new();

@@ -15,7 +15,7 @@ use latrace_objective::Rng;
 use latrace_verify::Reason;
 
 use super::splits::{Grade, PER_GRADE, Solution};
-use super::{MISTAKE, Rules, TraceCheck, attempts_arrive, number, sometimes};
+use super::{MISTAKE, Rules, TaskText, TraceCheck, attempts_arrive, number, sometimes};
 
 const SIDE: usize = 4;
 const CELLS: usize = SIDE * SIDE;
@@ -39,6 +39,11 @@ impl Rules for Latin {
     type Puzzle = Grid;
     const WORDS: &'static [&'static str] =
         &["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p", BLANK];
+    const TEXT: TaskText = TaskText {
+        meaning: "Fill the blanks (_) of a 4 x 4 square, whose cells are named a to p row by row, so that each row and column has each of the numbers 1 to 4 once. An answer is the filled cells with their numbers, and every completion is right.",
+        trace: "A trace fills one cell after the other; x withdraws all before it, and the square is filled anew.",
+        difficulty: "the cells to be filled",
+    };
 
     fn pool(rng: &mut Rng) -> Vec<Grade<Grid>> {
         let squares = Grid([0; CELLS]).completions();

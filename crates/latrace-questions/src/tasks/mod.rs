@@ -59,6 +59,17 @@ impl TraceCheck {
     }
 }
 
+/// A task in words, for a reader who has never seen it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TaskText {
+    /// What is asked and which answers are right, in at most two sentences.
+    pub meaning: &'static str,
+    /// How a trace is written.
+    pub trace: &'static str,
+    /// What the difficulty of a question counts.
+    pub difficulty: &'static str,
+}
+
 /// A built-in task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -93,6 +104,17 @@ impl Task {
     /// The task of a name.
     pub fn named(name: &str) -> Option<Task> {
         Task::ALL.into_iter().find(|task| task.name() == name)
+    }
+
+    /// What its questions mean.
+    pub fn text(self) -> TaskText {
+        match self {
+            Task::Walk => Walk::TEXT,
+            Task::Countdown => Countdown::TEXT,
+            Task::Arithmetic => Arithmetic::TEXT,
+            Task::Graph => Graph::TEXT,
+            Task::Latin => Latin::TEXT,
+        }
     }
 
     /// Disjoint splits, determined by sizes and seed. All have about the same mix of difficulties.
@@ -164,6 +186,8 @@ trait Rules {
     type Puzzle;
     /// Its words, apart from numbers and the mistake mark.
     const WORDS: &'static [&'static str];
+    /// What its questions mean.
+    const TEXT: TaskText;
 
     /// All distinct puzzles of the task under a seed, by difficulty. Their number does not depend on the
     /// seed.
@@ -211,7 +235,7 @@ fn sometimes<T>(rng: &mut Rng, draw: impl FnOnce(&mut Rng) -> Option<T>) -> Opti
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use latrace_core::{Question, Tokenizer};
     use latrace_verify::Verdict;
@@ -295,6 +319,21 @@ mod tests {
             let deviation = (expected * (1.0 - FALSE_STARTS)).sqrt();
             assert!((mistakes - expected).abs() < 3.0 * deviation, "{task:?}: {mistakes} of {expected}");
         }
+    }
+
+    #[test]
+    fn tasks_say_what_they_are_in_two_sentences() {
+        for task in Task::ALL {
+            let TaskText { meaning, trace, difficulty } = task.text();
+            assert!(sentences(meaning) <= 2 && meaning.ends_with('.'), "{meaning}");
+            assert!(trace.starts_with("A trace ") && trace.ends_with('.'), "{trace}");
+            assert!(!difficulty.ends_with('.') && difficulty.starts_with("the "), "{difficulty}");
+        }
+    }
+
+    /// How many sentences a text has.
+    pub(crate) fn sentences(text: &str) -> usize {
+        text.split(". ").count()
     }
 
     #[test]

@@ -9,7 +9,7 @@ use latrace_verify::Reason;
 
 use super::moves::{end_of, judge, told};
 use super::splits::{Grade, Solution};
-use super::{LARGEST, MISTAKE, Rules, TraceCheck, arrives, number, sometimes};
+use super::{LARGEST, MISTAKE, Rules, TaskText, TraceCheck, arrives, number, sometimes};
 
 /// A longer walk visits some value twice, so it has a shorter equivalent.
 const MOST_MOVES: usize = LARGEST as usize;
@@ -59,6 +59,11 @@ pub(super) struct Ends {
 impl Rules for Walk {
     type Puzzle = Ends;
     const WORDS: &'static [&'static str] = &["+7", "-3", "*2"];
+    const TEXT: TaskText = TaskText {
+        meaning: "Get from the first number to the second by the moves +7, -3 and *2, never below 0 or above 99. An answer is a list of moves, and every list that arrives is right.",
+        trace: "A trace writes the value after each move; x withdraws all before it, and the walk starts over.",
+        difficulty: "the fewest moves that lead from the first number to the second",
+    };
 
     fn pool(_: &mut Rng) -> Vec<Grade<Ends>> {
         let grade = |moves: usize| Grade { difficulty: moves.to_string(), puzzles: Vec::new() };

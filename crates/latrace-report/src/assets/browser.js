@@ -1,95 +1,67 @@
 // Traces to read: pick a question, see its hint, its traces with every token's log-ratio, and the answers that followed.
 
-const browsing = { id: null, order: "weight", search: "" };
+// The order of a question's traces.
+const reading = { order: "weight" };
 const RAMP = [-4, -3, -2, -1, 0, 1, 2, 3, 4];
 
 function drawBrowser(data) {
   const { traces } = data;
   const head = [h("h2", { id: "browser-title" }, "Read the traces")];
   if (data.missing.traces) return [...head, h("p", { class: "absent" }, data.missing.traces)];
-  const all = traces.questions.length === traces.of;
-  const choice = all ? `All ${plural(traces.of, "question")} with traces are here.` : `Here are ${count(traces.questions.length)} of ${plural(traces.of, "question")} with traces, drawn at random with seed ${traces.seed}: all of them would make the page too large.`;
-  const finder = h("input", { type: "search", id: "search", value: browsing.search, autocomplete: "off", spellcheck: "false" });
-  const found = h("p", { class: "found", role: "status" });
-  const list = h("ul", { class: "list" });
-  const reader = h("article", { class: "reader", "aria-label": "Question and traces" });
-  const view = { traces, list, reader, found, shown: [] };
-  finder.addEventListener("input", () => { browsing.search = finder.value; listQuestions(view); });
-  finder.addEventListener("keydown", (event) => { if (event.key === "ArrowDown") { event.preventDefault(); list.querySelector("button")?.focus(); } });
-  list.addEventListener("keydown", (event) => stepInList(event, list));
-  listQuestions(view);
-  const start = traces.questions.some((question) => question.id === browsing.id) ? browsing.id : traces.questions[0]?.id;
-  openQuestion(view, start);
+  const told = data.questions?.trace ? ` ${data.questions.trace}` : "";
   return [...head,
-    h("p", { class: "lead" }, `The traces were written by ${traces.writer}. Colour shows where the two models differ, token by token. ${choice}`),
-    h("div", { class: "browse" }, h("div", { class: "finder" }, h("label", { for: "search" }, "Search questions, hints and answers"), finder, found, list), reader)];
+    h("p", { class: "lead" }, `The traces were written by ${traces.writer}.${told} Colour shows where the two models differ, token by token. ${sampleOf(traces.questions.length, traces.of, traces.seed, "with traces")}`),
+    browse({
+      key: "traces",
+      label: "Traces",
+      sought: "questions, hints and answers",
+      questions: traces.questions,
+      searchable: (question) => [question.id, question.question, question.hint ?? "", ...answersTo(question).map((answer) => answer.text)],
+      sorts: [
+        ["run", "as in the run"],
+        ["low", "least often right first", accuracyOf],
+        ["high", "most often right first", (question) => opposite(accuracyOf(question))],
+        ["weight", "most unequal weights first", (question) => opposite(heaviest(question))],
+        ["difficulty", "easy ones first", (question) => question.difficulty],
+      ],
+      filters: [{ name: "verdict", title: "Answers", choices: ANSWER_CHOICES }, { name: "difficulty", title: "Difficulty", choices: difficulties(traces.questions) }],
+      share: (question) => { const [right, judged] = rightOf(answersTo(question)); return judged ? `${right}/${judged} right` : ""; },
+      view: (question, reopen) => questionView(traces, question, reopen),
+    })];
 }
 
-function listQuestions(view) {
-  const wanted = browsing.search.trim().toLowerCase();
-  view.shown = view.traces.questions.filter((question) => !wanted || searchable(question).includes(wanted));
-  view.found.textContent = wanted ? `${count(view.shown.length)} of ${plural(view.traces.questions.length, "question")}` : plural(view.traces.questions.length, "question");
-  view.list.replaceChildren(...view.shown.map((question) => {
-    const [right, judged] = rightOf(question.traces.flatMap((trace) => trace.answers));
-    const button = h("button", { type: "button", "data-id": question.id, "aria-current": question.id === browsing.id ? "true" : null },
-      h("span", { class: "id" }, question.id), h("span", { class: "share" }, judged ? `${right}/${judged} right` : ""), h("span", { class: "text" }, question.question));
-    button.addEventListener("click", () => openQuestion(view, question.id));
-    return h("li", null, button);
-  }));
+const ANSWER_CHOICES = [
+  ["right", "all right", (question) => accuracyOf(question) === 1],
+  ["mixed", "some right", (question) => accuracyOf(question) > 0 && accuracyOf(question) < 1],
+  ["wrong", "none right", (question) => accuracyOf(question) === 0],
+  ["undetermined", "some undetermined", (question) => answersTo(question).some((answer) => answer.verdict === "undetermined")],
+];
+
+function answersTo(question) {
+  return question.traces.flatMap((trace) => trace.answers);
 }
 
-function searchable(question) {
-  const answers = question.traces.flatMap((trace) => trace.answers.map((answer) => answer.text));
-  return [question.id, question.question, question.hint ?? "", ...answers].join("\n").toLowerCase();
+function accuracyOf(question) {
+  return shareOf(rightOf(answersTo(question)));
 }
 
-function rightOf(answers) {
-  const sum = (some) => some.reduce((total, answer) => total + answer.times, 0);
-  const judged = answers.filter((answer) => answer.verdict !== null);
-  return [sum(judged.filter((answer) => answer.verdict === "correct")), sum(judged)];
+function heaviest(question) {
+  const weights = question.traces.map((trace) => trace.weight).filter((weight) => weight !== null);
+  return weights.length ? Math.max(...weights) : null;
 }
 
-function stepInList(event, list) {
-  const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-  if (!step) return;
-  event.preventDefault();
-  const buttons = [...list.querySelectorAll("button")];
-  buttons[buttons.indexOf(document.activeElement) + step]?.focus();
+function opposite(value) {
+  return value === null ? null : -value;
 }
 
-function openQuestion(view, id) {
-  browsing.id = id;
-  for (const button of view.list.querySelectorAll("button")) {
-    if (button.dataset.id === id) button.setAttribute("aria-current", "true");
-    else button.removeAttribute("aria-current");
-  }
-  const questions = view.traces.questions;
-  const at = questions.findIndex((question) => question.id === id);
-  if (at < 0) return;
-  const go = (to) => {
-    openQuestion(view, questions[to].id);
-    const buttons = view.reader.querySelectorAll(".step");
-    (buttons[to < at ? 0 : 1].disabled ? buttons[to < at ? 1 : 0] : buttons[to < at ? 0 : 1]).focus();
-  };
-  const previous = h("button", { type: "button", class: "step", disabled: at === 0 ? "" : null }, "← Previous");
-  const next = h("button", { type: "button", class: "step", disabled: at === questions.length - 1 ? "" : null }, "Next →");
-  previous.addEventListener("click", () => go(at - 1));
-  next.addEventListener("click", () => go(at + 1));
-  view.reader.replaceChildren(
-    h("div", { class: "steps" }, h("p", { role: "status" }, `Question ${at + 1} of ${questions.length}`), previous, next),
-    ...questionView(view, questions[at]));
-}
-
-function questionView(view, question) {
-  const entries = [["Name", question.id], ["Question", question.question], ["Hint", question.hint ?? "none"], ["Difficulty", question.difficulty]];
-  const order = h("select", { id: "order" }, [["weight", "by weight"], ["number", "by number"]].map(([value, text]) => h("option", { value, selected: value === browsing.order ? "" : null }, text)));
-  order.addEventListener("change", () => { browsing.order = order.value; openQuestion(view, question.id); byId("order").focus(); });
-  const traces = [...question.traces];
-  if (browsing.order === "weight") traces.sort((a, b) => (b.weight ?? -1) - (a.weight ?? -1) || a.sample - b.sample);
+function questionView(traces, question, reopen) {
+  const order = choice("order", "Traces", [["weight", "by weight"], ["number", "by number"]], reading.order, (value) => { reading.order = value; reopen(); byId("order").focus(); });
+  const inOrder = [...question.traces];
+  if (reading.order === "weight") inOrder.sort((a, b) => (b.weight ?? -1) - (a.weight ?? -1) || a.sample - b.sample);
   return [
-    h("dl", { class: "asked" }, entries.filter(([, text]) => text !== null).map(([name, text]) => [h("dt", null, name), h("dd", null, text)])),
-    h("div", { class: "options" }, colourKey(view.traces.writer), h("label", { for: "order" }, "Traces", order)),
-    ...traces.map((trace) => traceView(view.traces.vocabulary, trace)),
+    asked([["Name", question.id], ["Question", question.question], ["Hint", question.hint ?? "none"], ["Difficulty", question.difficulty]]),
+    h("div", { class: "options" }, colourKey(traces.writer), order),
+    ...inOrder.map((trace) => traceView(traces.vocabulary, trace)),
   ];
 }
 
@@ -114,6 +86,7 @@ function traceView(vocabulary, trace) {
   const bar = h("i", null);
   bar.style.setProperty("width", `${(trace.weight ?? 0) * 100}%`);
   const facts = [
+    trace.times > 1 ? h("span", { class: "times" }, `drawn ${trace.times} times`) : null,
     trace.weight === null ? h("span", null, "no weight") : h("span", null, h("span", { class: "weight", "aria-hidden": "true" }, bar), "weight ", h("b", null, decimal(trace.weight, 3))),
     trace.log_ratio === null ? null : h("span", null, "log-ratio ", h("b", null, decimal(trace.log_ratio, 3))),
     judged ? h("span", null, "answers right ", h("b", null, `${right}/${judged}`)) : null,

@@ -1,17 +1,19 @@
 // A chart is redrawn for each width. It is one stop of the Tab key: arrow keys step through its marks, as a
 // pointer does, and a tip shows each one's numbers.
 
-// `draw(width)` gives `svg` and `marks`: places {x, y}, perhaps a `frame` {x, y, width, height}, a `title` and `lines` of text.
-function chart(label, draw) {
+// `data` are the chart's numbers, for the button that saves them. `draw(width)` gives `svg` and `marks`: places {x, y}, perhaps a `frame` {x, y, width, height}, a `title` and `lines` of text.
+function chart(label, data, draw) {
   const tip = h("div", { class: "tip", hidden: "" });
   const said = h("p", { class: "visually-hidden", role: "status" });
-  const holder = h("div", { class: "chart", tabindex: "0", role: "group", "aria-roledescription": "chart", "aria-label": `${label}. Arrow keys step through its values.` }, tip, said);
+  const empty = h("p", { class: "absent", hidden: "" }, "There are no values to draw.");
+  const holder = h("div", { class: "chart", tabindex: "0", role: "group", "aria-roledescription": "chart", "aria-label": `${label}. Arrow keys step through its values.` }, empty, tip, said);
   const state = { marks: [], at: -1, svg: null, width: 0 };
 
   const redraw = () => {
     state.width = holder.clientWidth;
     if (!state.width) return;
     const drawn = draw(state.width);
+    empty.hidden = drawn.marks.length > 0;
     drawn.svg.setAttribute("aria-hidden", "true");
     if (state.svg) state.svg.replaceWith(drawn.svg);
     else holder.prepend(drawn.svg);
@@ -49,7 +51,7 @@ function chart(label, draw) {
   });
   // Drawn in a frame of its own: a drawing changes the height of what is observed.
   new ResizeObserver(() => { if (holder.clientWidth !== state.width) requestAnimationFrame(redraw); }).observe(holder);
-  return holder;
+  return h("div", { class: "charted" }, holder, saving(label, data, () => state.svg));
 }
 
 function ringAround({ x, y, frame }) {
@@ -91,19 +93,10 @@ function expandable(key, title, ...content) {
   return details;
 }
 
-// Exact numbers: a table of texts under a head.
-function table(caption, head, rows) {
-  const cells = (row) => row.map((text, i) => (i ? h("td", null, text) : h("th", { scope: "row" }, text)));
-  return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
-    h("table", null, h("caption", null, caption),
-      h("thead", null, h("tr", null, head.map((text) => h("th", { scope: "col" }, text)))),
-      h("tbody", null, rows.map((row) => h("tr", null, cells(row))))));
-}
-
 // A figure: title, how to read it, the drawing, a note, and its numbers; or why there is none.
-function figure(id, title, how, { body, note, numbers, wide, absent }) {
+function figure(id, title, how, { body, note, tables, wide, absent }) {
   const caption = h("figcaption", null, h("h3", null, title), how ? h("p", null, how) : null);
   const attributes = { id, class: wide ? "wide" : null };
   if (absent) return h("figure", attributes, caption, h("p", { class: "absent" }, absent));
-  return h("figure", attributes, caption, body, note ? h("p", { class: "foot" }, note) : null, numbers ? expandable(id, "Exact numbers", numbers) : null);
+  return h("figure", attributes, caption, body, note ? h("p", { class: "foot" }, note) : null, tables ? expandable(id, "Exact numbers", [tables].flat().filter(Boolean).map(table)) : null);
 }

@@ -4,20 +4,8 @@ function drawCosts(data) {
   return [
     h("h2", { id: "costs-title" }, "Time and tokens"),
     h("p", { class: "lead" }, costsLead(data)),
-    h("div", { class: "figures" }, costsFigure(data), methodsFigure(data)),
+    h("div", { class: "figures" }, costsFigure(data)),
   ];
-}
-
-// What a fair comparison of methods needs: what each of them took in all.
-function methodsFigure(data) {
-  const costs = Object.entries(data.diagnostics.costs);
-  if (!costs.length) return null;
-  const own = ([name]) => (name === "final" ? 0 : 1);
-  const rows = costs.sort((a, b) => own(a) - own(b)).map(([name, cost]) => [shownName(name), count(cost.tokens_drawn), count(cost.tokens_trained), decimal(cost.seconds, 1)]);
-  return figure("methods", "What each method took", "All stages that lead to its final model, without evaluations. A stage that methods share counts for each of them. Tokens drawn are those of traces and answers; tokens trained those of all updates, prompts included.", {
-    wide: true,
-    body: table("Tokens and time by method", ["Method", "Tokens drawn", "Tokens trained", "Seconds"], rows),
-  });
 }
 
 function timed(data) {
@@ -38,12 +26,12 @@ function costsFigure(data) {
   const stages = timed(data);
   const rate = (stage) => (stage.tokens && stage.seconds > 0 ? stage.tokens / stage.seconds : null);
   const total = stages.reduce((sum, stage) => sum + stage.seconds, 0);
-  const rows = stages.map((stage) => [stageName(stage), decimal(stage.seconds, 1), percent(total ? stage.seconds / total : 0), stage.tokens === null ? MISSING : count(stage.tokens), rate(stage) === null ? MISSING : count(rate(stage))]);
+  const byStage = numbers("Time and tokens by stage", ["Stage", ["Seconds", (value) => decimal(value, 1)], ["Share", percent], ["Tokens", count], ["Tokens per second", count]], stages.map((stage) => [stageName(stage), stage.seconds, total ? stage.seconds / total : 0, stage.tokens, rate(stage)]));
   return figure("time", "Where the time went", "Working time of each stage, with the tokens that it drew, or trained on.", {
     absent: data.missing.time,
     wide: true,
-    body: chart("Time by stage", (width) => drawTime(stages, rate, width)),
-    numbers: table("Time and tokens by stage", ["Stage", "Seconds", "Share", "Tokens", "Tokens per second"], rows),
+    body: chart("Time by stage", byStage, (width) => drawTime(stages, rate, width)),
+    tables: byStage,
   });
 }
 
@@ -69,11 +57,21 @@ function drawTime(stages, rate, width) {
 
 function drawRecipe(data) {
   const { run } = data;
-  const compute = run.compute?.length ? `computed in ${run.compute.join(" and ")}` : null;
-  const facts = [run.version ? `latrace ${run.version}` : null, run.seed === null ? null : `seed ${run.seed}`, compute].filter(Boolean).join(", ");
   return [
-    h("h2", { id: "recipe-title" }, "Settings"),
-    h("p", { class: "lead" }, run.recipe ? `Every setting of the run${facts ? ` (${facts})` : ""}. The same settings and the same program give the same run.` : "The run folder has no recipe."),
-    run.recipe ? expandable("recipe", "The recipe in full", h("pre", { tabindex: "0" }, run.recipe)) : null,
+    h("h2", { id: "recipe-title" }, "Where this comes from"),
+    h("p", { class: "lead" }, run.recipe ? "The same settings and the same program give the same run." : "The run folder has no recipe."),
+    h("dl", { class: "facts" }, originFacts(run).filter(([, text]) => text).map(([name, text]) => h("div", null, h("dt", null, name), h("dd", null, text)))),
+    run.recipe ? expandable("recipe", "The recipe in full: every setting of the run", h("pre", { tabindex: "0" }, run.recipe)) : null,
+  ];
+}
+
+function originFacts({ provenance, version, compute, seed }) {
+  return [
+    ["Finished", provenance ? `${provenance.finished} UTC` : null],
+    ["Machine", provenance ? `${provenance.processor}, ${plural(provenance.cores, "core")}` : null],
+    ["Command", provenance ? h("code", null, provenance.command) : null],
+    ["Program", version ? `latrace ${version}` : null],
+    ["Arithmetic", compute.join(" and ")],
+    ["Seed", seed === null ? null : String(seed)],
   ];
 }

@@ -8,16 +8,14 @@ function emphasisFigure(data) {
   const emphasis = data.emphasis;
   const title = "Which questions each method learns from";
   if (!emphasis) return figure("emphasis", title, null, { absent: data.missing.emphasis });
-  const shares = emphasis.curves.map((curve) => [shownName(curve.name), ...curve.shares.map(percent)]);
-  const at = emphasis.curves[0].points.map(([accuracy], i) => [decimal(accuracy, 2), ...emphasis.curves.map((curve) => decimal(curve.points[i][1], 3))]);
+  const shares = numbers("Share of the gradient by the accuracy of questions", ["Method", ["Hard: below 1/3", percent], ["Medium", percent], ["Easy: from 2/3", percent]], emphasis.curves.map((curve) => [curve.title, ...curve.shares]));
+  const threeDigits = (value) => decimal(value, 3);
+  const weights = numbers("Weight by accuracy", [["Accuracy", (value) => decimal(value, 2)], ...emphasis.curves.map((curve) => [curve.title, threeDigits])], emphasis.curves[0].points.map(([accuracy], i) => [accuracy, ...emphasis.curves.map((curve) => curve.points[i][1])]));
+  const accuracies = bins("Accuracies of the run’s questions", ["Accuracy", "Questions"], emphasis.accuracies, 2);
   return figure("emphasis", title, `Above, the weight that a question of some accuracy gets; RFT and binary RL weigh it by that accuracy and share one line, GRPO by √(p/(1−p)). Below, how many of the run’s questions have that accuracy, measured on ${emphasis.of}.`, {
     wide: true,
-    body: [h("h4", { class: "over" }, "Weight of a question"), chart("Weight of a question by its accuracy", (width) => drawEmphasis(emphasis.curves, width)), h("h4", { class: "over" }, "Questions in each bin"), chart("Accuracies of the run’s questions", (width) => drawHistogram(emphasis.accuracies, { name: "Accuracy", unit: "question", digits: 2, height: 150, colour: "var(--grey)", label: "accuracy on a question, p" }, width))],
-    numbers: [
-      table("Share of the gradient by the accuracy of questions", ["Method", "Hard: below 1/3", "Medium", "Easy: from 2/3"], shares),
-      table("Weight by accuracy", ["Accuracy", ...emphasis.curves.map((curve) => shownName(curve.name))], at),
-      table("Accuracies of the run’s questions", ["Accuracy", "Questions"], binRows(emphasis.accuracies, 2)),
-    ],
+    body: [h("h4", { class: "over" }, "Weight of a question"), chart("Weight of a question by its accuracy", weights, (width) => drawEmphasis(emphasis.curves, width)), h("h4", { class: "over" }, "Questions in each bin"), chart("Accuracies of the run’s questions", accuracies, (width) => drawHistogram(emphasis.accuracies, { name: "Accuracy", unit: "question", digits: 2, height: 150, colour: "var(--grey)", label: "accuracy on a question, p" }, width))],
+    tables: [shares, weights, accuracies],
   });
 }
 
@@ -32,7 +30,7 @@ function drawEmphasis(curves, width) {
     // At the very ends a curve may jump to 0: never right, or always.
     const shown = curve.points.filter(([accuracy, weight]) => weight <= HEAVIEST && (weight > 0 || (accuracy > 0 && accuracy < 1)));
     svg.append(s("path", { class: "mark", d: path(shown.map(([accuracy, weight]) => [x(accuracy), y(weight)])), fill: "none", stroke: colour, "stroke-width": curve.name === "variational" ? 2.5 : 2, "stroke-dasharray": dash, "data-series": curve.name, "data-points": curve.points.length }));
-    for (const [accuracy, weight] of shown.filter((_, i) => i % 4 === 3)) marks.push({ x: x(accuracy), y: y(weight), title: `${shownName(curve.name)} at accuracy ${decimal(accuracy, 2)}`, lines: [`weight ${decimal(weight, 3)}`] });
+    for (const [accuracy, weight] of shown.filter((_, i) => i % 4 === 3)) marks.push({ x: x(accuracy), y: y(weight), title: `${curve.title} at accuracy ${decimal(accuracy, 2)}`, lines: [`weight ${decimal(weight, 3)}`] });
   }
   const label = (text, accuracy, weight, colour, anchor) => s("text", { x: x(accuracy), y: y(weight), fill: colour, "text-anchor": anchor }, text);
   svg.append(label(width < 420 ? "Variational: 1" : "Variational: 1 for every question that is ever right", 0.02, 1.1, "var(--accent)", "start"), label("GRPO", 0.845, 2.45, "var(--pink)", "end"), label("RFT, binary RL", 0.5, 0.3, "var(--warm)", "start"));

@@ -43,9 +43,10 @@ function capital(text) {
   return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
-const METHOD_NAMES = { sft: "SFT", rft: "RFT", grpo: "GRPO", "binary-rl": "Binary RL", verifree: "VeriFree" };
+// Titles of the models that methods train, from the run's own data.
+const titles = new Map();
 
 // A model's or method's name as the page writes it.
 function shownName(name) {
-  return METHOD_NAMES[name] ?? capital(name.replaceAll("-", " "));
+  return titles.get(name) ?? capital(name.replaceAll("-", " "));
 }

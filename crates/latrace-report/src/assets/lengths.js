@@ -4,14 +4,16 @@ function lengthsFigure(data) {
   const lengths = data.lengths;
   const title = "Does length decide the weight?";
   if (!lengths) return figure("lengths", title, null, { absent: data.missing.lengths });
-  const panel = (density, name, unit, digits) => h("div", null,
+  const summed = cellTable("Sum over tokens: cells that hold traces", "Nats", lengths.summed, 1);
+  const mean = cellTable("Mean over tokens: cells that hold traces", "Nats per token", lengths.mean, 3);
+  const panel = (density, data, name, unit, digits) => h("div", null,
     h("h4", null, `${name} `, h("span", null, density.correlation === null ? "no rank correlation" : `rank correlation ${decimal(density.correlation, 2)}`)),
-    chart(`Length of traces against log-ratio, ${name.toLowerCase()}`, (width) => drawDensity(density, unit, digits, width)));
+    chart(`Length of traces against log-ratio, ${name.toLowerCase()}`, data, (width) => drawDensity(density, unit, digits, width)));
   return figure("lengths", title, `Length of ${plural(lengths.traces, "trace")} in tokens, against how much likelier the initial model finds a trace than its writer did (log π − log q). The stronger a cell’s colour, the more traces it holds. A sum over tokens grows with length whatever the trace is worth; a mean should not.`, {
     wide: true,
-    body: h("div", { class: "panels" }, panel(lengths.summed, "Sum over tokens", "nats", 1), panel(lengths.mean, "Mean over tokens", "nats per token", 2)),
+    body: h("div", { class: "panels" }, panel(lengths.summed, summed, "Sum over tokens", "nats", 1), panel(lengths.mean, mean, "Mean over tokens", "nats per token", 2)),
     note: "The few traces beyond an end of the vertical axis are counted at that end.",
-    numbers: [table("Sum over tokens: cells that hold traces", ["Tokens", "Nats", "Traces"], densityRows(lengths.summed, 1)), table("Mean over tokens: cells that hold traces", ["Tokens", "Nats per token", "Traces"], densityRows(lengths.mean, 3))],
+    tables: [summed, mean],
   });
 }
 
@@ -25,8 +27,10 @@ function cells(density) {
   }))).filter((cell) => cell.number > 0);
 }
 
-function densityRows(density, digits) {
-  return cells(density).map((cell) => [`${decimal(cell.x[0], 1)} to ${decimal(cell.x[1], 1)}`, `${decimal(cell.y[0], digits)} to ${decimal(cell.y[1], digits)}`, count(cell.number)]);
+function cellTable(caption, unit, density, digits) {
+  const [ofTokens, ofNats] = [1, digits].map((places) => (value) => decimal(value, places));
+  const rows = cells(density).map((cell) => [...cell.x, ...cell.y, cell.number]);
+  return numbers(caption, [["Tokens, from", ofTokens], ["to", ofTokens], [`${unit}, from`, ofNats], ["to", ofNats], ["Traces", count]], rows);
 }
 
 function drawDensity(density, unit, digits, width) {

@@ -4,17 +4,24 @@ const SECTIONS = [
   ["summary", drawSummary, (data) => [data.run, data.findings]],
   ["progress", drawProgress, (data) => [data.run.finished, data.stages]],
   ["contents", drawContents, () => []],
-  ["results", drawResults, (data) => [data.questions, data.models, data.comparisons, data.missing]],
+  ["results", drawResults, (data) => [data.run, data.questions, data.models, data.comparisons, data.diagnostics, data.missing]],
+  ["responses", drawResponses, (data) => [data.responses, data.questions, data.missing]],
   ["signs", drawSigns, (data) => [data.diagnostics, data.missing]],
   ["learning", drawLearning, (data) => [data.training, data.missing]],
   ["weighing", drawWeighing, (data) => [data.funnel, data.verdicts, data.weights, data.bounds, data.lengths, data.emphasis, data.missing]],
-  ["browser", drawBrowser, (data) => [data.traces, data.missing]],
-  ["costs", drawCosts, (data) => [data.run.finished, data.stages, data.diagnostics]],
+  ["browser", drawBrowser, (data) => [data.traces, data.questions, data.missing]],
+  ["costs", drawCosts, (data) => [data.run, data.stages]],
   ["recipe", drawRecipe, (data) => [data.run]],
 ];
 const drawn = new Map();
 
+function name(methods) {
+  titles.clear();
+  methods.forEach((method) => titles.set(method.name, method.title));
+}
+
 function show(data) {
+  name(data.run.methods);
   for (const [id, draw, partOf] of SECTIONS) {
     const part = JSON.stringify(partOf(data));
     if (drawn.get(id) === part) continue;
@@ -44,5 +51,10 @@ function setUpTheme() {
 }
 
 setUpTheme();
-show(JSON.parse(byId("data").textContent));
-follow();
+const embedded = JSON.parse(byId("data").textContent);
+if (embedded.runs) {
+  showSeveral(embedded);
+} else {
+  show(embedded);
+  follow();
+}

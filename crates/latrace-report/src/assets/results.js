@@ -4,7 +4,7 @@ function drawResults(data) {
   return [
     h("h2", { id: "results-title" }, "Results"),
     h("p", { class: "lead" }, resultsLead(data)),
-    h("div", { class: "figures" }, accuracyFigure(data), difficultyFigure(data), passFigure(data)),
+    h("div", { class: "figures" }, accuracyFigure(data), methodsFigure(data), difficultyFigure(data), passFigure(data)),
   ];
 }
 
@@ -16,18 +16,24 @@ function resultsLead({ questions }) {
 
 function accuracyFigure(data) {
   const { models, comparisons } = data;
-  const rows = models.map((model) => [modelTitle(model), percent(model.overall.accuracy), percent(model.overall.low), percent(model.overall.high), count(model.overall.questions), count(model.overall.samples), count(model.truncated), count(model.undetermined), decimal(model.mean_tokens, 1)]);
-  const pairs = comparisons.map((pair) => [`${shownName(pair.model)} against ${shownName(pair.against)}`, points(pair.difference.mean), points(pair.difference.low), points(pair.difference.high), count(pair.questions)]);
+  const rows = models.map((model) => [modelTitle(model), ...accuracyCells(model.overall), model.truncated, model.undetermined, model.mean_tokens]);
+  const pairs = comparisons.map(({ model, against, difference, questions }) => [`${shownName(model)} against ${shownName(against)}`, difference.mean, difference.low, difference.high, questions]);
+  const byModel = numbers("Accuracy by model", ["Model", ...ACCURACY_COLUMNS, ["Cut short", count], ["Undetermined", count], ["Mean tokens", (value) => decimal(value, 1)]], rows);
   return figure("accuracy", "Right answers, by model", "Share of responses that the verifier accepts; the bar is the 95 % interval. The dotted line is where the run began.", {
     absent: data.missing.accuracy,
     wide: true,
-    body: chart(`Accuracy of ${plural(models.length, "model")}`, (width) => drawAccuracy(models, width)),
-    note: pairs.length ? `Question by question: ${comparisons.map((pair) => `${shownName(pair.model)} against ${shownName(pair.against)} ${points(pair.difference.mean)} points (${points(pair.difference.low)} to ${points(pair.difference.high)})`).join("; ")}.` : null,
-    numbers: [
-      table("Accuracy by model", ["Model", "Right", "Low", "High", "Questions", "Responses", "Cut short", "Undetermined", "Mean tokens"], rows),
-      pairs.length ? table("Paired differences, percentage points", ["Models", "Difference", "Low", "High", "Questions"], pairs) : null,
-    ],
+    body: chart(`Accuracy of ${plural(models.length, "model")}`, byModel, (width) => drawAccuracy(models, width)),
+    note: pairs.length ? `Question by question: ${comparisons.slice(0, NOTED_PAIRS).map((pair) => `${shownName(pair.model)} against ${shownName(pair.against)} ${points(pair.difference.mean)} points (${points(pair.difference.low)} to ${points(pair.difference.high)})`).join("; ")}${pairs.length > NOTED_PAIRS ? "; the others are among the exact numbers" : ""}.` : null,
+    tables: [byModel, pairs.length ? numbers("Paired differences, percentage points", ["Models", ["Difference", points], ["Low", points], ["High", points], ["Questions", count]], pairs) : null],
   });
+}
+
+// More of them are no longer read as a sentence.
+const NOTED_PAIRS = 4;
+const ACCURACY_COLUMNS = [["Right", percent], ["Low", percent], ["High", percent], ["Questions", count], ["Responses", count]];
+
+function accuracyCells({ accuracy, low, high, questions, samples }) {
+  return [accuracy, low, high, questions, samples];
 }
 
 function drawAccuracy(models, width) {
@@ -38,9 +44,10 @@ function drawAccuracy(models, width) {
   const x = scale(0, most, area.left, area.right);
   const marks = [];
   const values = ticks(0, most, narrow ? 4 : 6);
-  const svg = drawing(area, xAxis(area, x, values, (value) => `${decimal(value * 100, 0)} %`), values.map((value) => s("g", { class: "axis" }, s("line", { class: "gridline", x1: x(value), x2: x(value), y1: area.top, y2: area.bottom }))));
+  const places = narrow ? models.map((_, i) => area.top + step * i + 36) : null;
+  const svg = drawing(area, xAxis(area, x, values, (value) => `${decimal(value * 100, 0)} %`), values.map((value) => s("g", { class: "axis" }, verticals(area, x(value), { class: "gridline" }, places))));
   const first = models.find((model) => model.role === "initial");
-  if (first) svg.append(s("line", { x1: x(first.overall.accuracy), x2: x(first.overall.accuracy), y1: area.top, y2: area.bottom, stroke: "var(--grey)", "stroke-dasharray": "1 4", "stroke-linecap": "round", "stroke-width": 1.6 }));
+  if (first) svg.append(...verticals(area, x(first.overall.accuracy), { stroke: "var(--grey)", "stroke-dasharray": "1 4", "stroke-linecap": "round", "stroke-width": 1.6 }, places));
   models.forEach((model, i) => {
     const { accuracy, low, high } = model.overall;
     const look = modelLook(models, model);
@@ -59,17 +66,28 @@ function drawAccuracy(models, width) {
 
 function difficultyFigure(data) {
   const models = data.models.filter((model) => model.by_difficulty.length);
-  const rows = models.flatMap((model) => model.by_difficulty.map(({ difficulty, accuracy }) => [`${modelTitle(model)}, ${difficulty}`, percent(accuracy.accuracy), percent(accuracy.low), percent(accuracy.high), count(accuracy.questions), count(accuracy.samples)]));
+  const rows = models.flatMap((model) => model.by_difficulty.map(({ difficulty, accuracy }) => [modelTitle(model), difficulty, ...accuracyCells(accuracy)]));
+  const byDifficulty = numbers("Accuracy by difficulty", ["Model", "Difficulty", ...ACCURACY_COLUMNS], rows);
   return figure("difficulty", "Right answers, by difficulty", "From easy questions on the left to hard ones on the right. Thin lines are 95 % intervals.", {
     absent: data.missing.difficulty,
-    body: chart("Accuracy by difficulty", (width) => drawDifficulty(models, width)),
-    numbers: table("Accuracy by difficulty", ["Model, difficulty", "Right", "Low", "High", "Questions", "Responses"], rows),
+    body: chart("Accuracy by difficulty", byDifficulty, (width) => drawDifficulty(models, width)),
+    note: difficultyNote(data.questions),
+    tables: byDifficulty,
   });
+}
+
+// What difficulty counts, and why an easy question can score low.
+function difficultyNote(questions) {
+  if (!questions) return null;
+  const counts = questions.difficulty ? `Difficulty counts ${questions.difficulty}. ` : "Difficulty is as the data states it. ";
+  const traced = (questions.traced_by_difficulty ?? []).filter(([, number]) => number > 0);
+  const few = traced.length ? ` Training questions with a trace, by difficulty: ${traced.map(([name, number]) => `${count(number)} of ${name}`).join(", ")}.` : "";
+  return `${counts}It does not say how often a model is right: an easy question can score low where the model has seen few of its kind.${few}`;
 }
 
 function drawDifficulty(models, width) {
   const names = [...new Set(models.flatMap((model) => model.by_difficulty.map((entry) => entry.difficulty)))];
-  const area = box(width, 320, { left: 46, right: 92, bottom: 44 });
+  const area = box(width, 320, { left: 46, right: labelRoom(width), bottom: 44 });
   const inset = Math.min(28, (area.right - area.left) / names.length / 2);
   const x = scale(0, Math.max(names.length - 1, 1), area.left + inset, area.right - inset);
   const y = scale(0, 1, area.bottom, area.top);
@@ -90,25 +108,35 @@ function drawDifficulty(models, width) {
   return { svg, marks };
 }
 
+// Room for names beside the ends of lines: on a narrow screen long ones are cut.
+function labelRoom(width) {
+  return width < 420 ? 92 : 128;
+}
+
+function endLabel(model, { width }) {
+  const [title, most] = [modelTitle(model), width < 420 ? 11 : 18];
+  return title.length > most ? `${title.slice(0, most - 1)}…` : title;
+}
+
 // Names beside the ends of lines, apart from each other.
 function endLabels(models, area, yOf) {
   const places = spread(models.map(yOf), 16, area.bottom);
-  return s("g", null, models.map((model, i) => s("text", { x: area.right + 8, y: places[i] + 4.5, fill: modelLook(models, model).colour, "font-weight": model.role === "final" ? 700 : 400 }, modelTitle(model))));
+  return s("g", null, models.map((model, i) => s("text", { x: area.right + 8, y: places[i] + 4.5, fill: modelLook(models, model).colour, "font-weight": model.role === "final" ? 700 : 400 }, endLabel(model, area))));
 }
 
 function passFigure(data) {
   const models = data.models.filter((model) => model.pass_at.length);
   const most = Math.max(...models.map((model) => model.pass_at.length), 0);
-  const rows = models.flatMap((model) => model.pass_at.map((pass, i) => [`${modelTitle(model)}, pass@${i + 1}`, percent(pass.mean), percent(pass.low), percent(pass.high)]));
+  const passes = numbers("pass@k", ["Model", ["k", count], ["pass@k", percent], ["Low", percent], ["High", percent]], models.flatMap((model) => model.pass_at.map((pass, i) => [modelTitle(model), i + 1, pass.mean, pass.low, pass.high])));
   return figure("pass-at-k", "Right at least once in k tries", "pass@k: the chance that at least one of k responses is right, estimated without bias from all of them. The shade is the final model’s 95 % interval.", {
     absent: data.missing.pass_at_k,
-    body: chart("Chance of a right answer in k tries", (width) => drawPass(models, most, width)),
-    numbers: table("pass@k", ["Model, k", "pass@k", "Low", "High"], rows),
+    body: chart("Chance of a right answer in k tries", passes, (width) => drawPass(models, most, width)),
+    tables: passes,
   });
 }
 
 function drawPass(models, most, width) {
-  const area = box(width, 320, { left: 46, right: 92, bottom: 44 });
+  const area = box(width, 320, { left: 46, right: labelRoom(width), bottom: 44 });
   const x = scale(1, Math.max(most, 2), area.left + 10, area.right - 10);
   const y = scale(0, 1, area.bottom, area.top);
   const steps = ticks(1, most, Math.min(most, 8)).filter((k) => Number.isInteger(k));

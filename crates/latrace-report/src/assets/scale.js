@@ -50,10 +50,18 @@ function xAxis(area, x, values, format, label) {
   const group = s("g", { class: "axis" }, s("line", { class: "base", x1: area.left, x2: area.right, y1: area.bottom, y2: area.bottom }));
   for (const value of values) {
     group.append(s("line", { x1: x(value), x2: x(value), y1: area.bottom, y2: area.bottom + 4 }));
-    group.append(s("text", { x: x(value), y: area.bottom + 18, "text-anchor": "middle" }, format(value)));
+    // Near an edge of the drawing a number would be cut in half.
+    const anchor = x(value) < 16 ? "start" : x(value) > area.width - 16 ? "end" : "middle";
+    group.append(s("text", { x: x(value), y: area.bottom + 18, "text-anchor": anchor }, format(value)));
   }
   if (label) group.append(s("text", { x: area.right, y: area.bottom + 35, "text-anchor": "end" }, label));
   return group;
+}
+
+// A vertical line over the plot, or, where text stands between the rows, a piece of it beside the mark of each row.
+function verticals(area, x, attributes, rows) {
+  const pieces = rows ? rows.map((y) => [y - 10, y + 14]) : [[area.top, area.bottom]];
+  return pieces.map(([y1, y2]) => s("line", { ...attributes, x1: x, x2: x, y1, y2 }));
 }
 
 function yAxis(area, y, values, format) {

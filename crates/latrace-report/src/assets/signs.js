@@ -10,7 +10,7 @@ function drawSigns(data) {
 
 function fitFigure(data) {
   const signs = data.diagnostics;
-  const row = (name, of) => (of ? [[name, percent(of.accuracy), between(of.low, of.high), count(of.questions)]] : []);
+  const row = (name, of) => (of ? [[name, of.accuracy, [of.low, of.high], of.questions]] : []);
   const own = row("Initial model, on questions that it learns from", signs.initial_on_traced);
   const sampled = row("Initial model, on questions that traces are sampled for", signs.initial_on_sampled);
   const lift = signs.lift;
@@ -20,14 +20,23 @@ function fitFigure(data) {
     ...sampled,
     ...row("With gold traces for every question, on held-out questions", signs.ceiling),
     ...(lift ? row("After the posterior’s traces", lift.posterior) : []),
-    ...(lift ? [["Lift: posterior less initial model, points", points(lift.difference.mean), `${points(lift.difference.low)} to ${points(lift.difference.high)}`, count(lift.questions)]] : []),
+    ...(lift ? [["Lift: posterior less initial model, points", lift.difference, lift.difference, lift.questions]] : []),
   ];
   return figure("fit", "Right answers before training on new traces", "The initial model answers with the settings of the evaluation; the posterior’s traces and the answers after them are sampled as in training. The lift is of the first round, question by question. Gold traces are the task’s own: what the best traces would lead to.", {
     absent: own.length || sampled.length ? null : data.missing.fit ?? "Not measured.",
     wide: true,
-    body: table("Right answers before training on new traces", ["What", "Right", "95 % interval", "Questions"], rows),
+    body: table(numbers("Right answers before training on new traces", ["What", ["Right", shownRight], ["95 % interval", shownInterval], ["Questions", count]], rows)),
     note: [validityNote(signs.validity), diversityNote(signs.traces), mismatchNote(signs.mismatch)].filter(Boolean).join(" "),
   });
+}
+
+// The lift is a difference, in points; all else is a share.
+function shownRight(value) {
+  return typeof value === "number" ? percent(value) : points(value.mean);
+}
+
+function shownInterval(value) {
+  return Array.isArray(value) ? between(...value) : `${points(value.low)} to ${points(value.high)}`;
 }
 
 function validityNote(validity) {

@@ -4,7 +4,7 @@ const SIGNS = { support: ["✓", "For: "], caution: ["!", "Caution: "], note: ["
 
 function drawSummary(data) {
   const { run, findings } = data;
-  const kicker = [h("b", null, run.name), run.task, run.method ? `method: ${run.method}` : null, run.seed === null ? null : `seed ${run.seed}`];
+  const kicker = [h("b", null, run.name), run.task, run.method ? `method: ${run.method}` : null, run.provenance ? run.provenance.finished.slice(0, 10) : null, run.seed === null ? null : `seed ${run.seed}`];
   const remarks = findings.remarks.map(({ kind, text }) => {
     const [sign, spoken] = SIGNS[kind];
     return h("li", { class: kind }, h("span", { class: "sign", "aria-hidden": "true" }, sign), h("span", null, h("span", { class: "visually-hidden" }, spoken), text));
@@ -21,7 +21,7 @@ function drawSummary(data) {
 }
 
 function drawContents() {
-  const entries = [["results", "Results"], ["signs", "Can it help?"], ["learning", "Training"], ["weighing", "Traces and weights"], ["browser", "Read the traces"], ["costs", "Time and tokens"], ["recipe", "Settings"]];
+  const entries = [["results", "Results"], ["responses", "Before and after"], ["signs", "Can it help?"], ["learning", "Training"], ["weighing", "Traces and weights"], ["browser", "Read the traces"], ["costs", "Time and tokens"], ["recipe", "Origin"]];
   return [h("ul", null, entries.map(([id, title]) => h("li", null, h("a", { href: `#${id}` }, title))))];
 }
 

@@ -14,7 +14,7 @@ function trainingFigure(data) {
   const runs = data.training;
   const panel = (run, field, label) => {
     const [colour, name] = TRAINED[run.name] ?? ["var(--warm)", shownName(run.name)];
-    return h("div", null, h("h4", null, `${name} `, h("span", null, label)), chart(`${label} of ${name}`, (width) => drawCurve(run, field, colour, label, width)));
+    return h("div", null, h("h4", null, `${name} `, h("span", null, label)), chart(`${label} of ${name}`, curve(run), (width) => drawCurve(run, field, colour, label, width)));
   };
   const grain = runs.filter((run) => run.steps_per_point > 1).map((run) => `${run.steps_per_point} updates in ${shownName(run.name).toLowerCase()}`);
   return figure("training", "Loss and gradient norm", "Loss as each stage normalises it, so its height compares within a panel, not between panels. Gradient norms are those before clipping.", {
@@ -22,8 +22,13 @@ function trainingFigure(data) {
     wide: true,
     body: [h("div", { class: "panels" }, runs.map((run) => panel(run, "loss", "loss"))), h("div", { class: "panels" }, runs.map((run) => panel(run, "grad_norm", "gradient norm")))],
     note: grain.length ? `Each point is a mean: over ${grain.join(", ")}.` : null,
-    numbers: runs.map((run) => table(`${shownName(run.name)}: ${plural(run.steps, "update")}`, ["Update", "Loss", "Gradient norm"], thinned(run.points, 40).map((point) => [count(point.step), decimal(point.loss, 4), decimal(point.grad_norm, 4)]))),
+    tables: runs.map((run) => curve(run, 40)),
   });
+}
+
+function curve(run, most = Infinity) {
+  const fourDigits = (value) => decimal(value, 4);
+  return numbers(`${shownName(run.name)}: ${plural(run.steps, "update")}`, [["Update", count], ["Loss", fourDigits], ["Gradient norm", fourDigits]], thinned(run.points, most).map((point) => [point.step, point.loss, point.grad_norm]));
 }
 
 // Evenly chosen, first and last included.

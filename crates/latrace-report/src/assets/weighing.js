@@ -11,14 +11,12 @@ function drawWeighing(data) {
 function funnelFigure(data) {
   const { funnel, verdicts } = data;
   const first = funnel[0]?.count ?? 0;
-  const reasons = verdicts.map(({ verdict, reason, count: number }) => [`${verdict}: ${reason.replaceAll("_", " ")}`, count(number)]);
+  const reasons = verdicts.map(({ verdict, reason, count: number }) => [`${verdict}: ${reason.replaceAll("_", " ")}`, number]);
+  const steps = numbers("Traces left after each step", ["Step", ["Traces", count], ["Share of sampled", percent], "The others"], funnel.map((step) => [step.name, step.count, first ? step.count / first : 0, step.lost]));
   return figure("funnel", "From sampled traces to chosen ones", "How many traces were left after each step.", {
     absent: data.missing.funnel,
-    body: chart("Traces left after each step", (width) => drawFunnel(funnel, width)),
-    numbers: [
-      table("Traces left after each step", ["Step", "Traces", "Share of sampled", "The others"], funnel.map((step) => [step.name, count(step.count), percent(first ? step.count / first : 0), step.lost])),
-      reasons.length ? table("Verdicts on answers, by reason", ["Verdict", "Answers"], reasons) : null,
-    ],
+    body: chart("Traces left after each step", steps, (width) => drawFunnel(funnel, width)),
+    tables: [steps, reasons.length ? numbers("Verdicts on answers, by reason", ["Verdict", ["Answers", count]], reasons) : null],
   });
 }
 
@@ -40,10 +38,12 @@ function drawFunnel(funnel, width) {
   return { svg, marks };
 }
 
-// Rows of a histogram's table: the bin and its count.
-function binRows(histogram, digits) {
+// A histogram's bins and their counts.
+function bins(caption, [value, counted], histogram, digits) {
   const width = (histogram.high - histogram.low) / histogram.counts.length;
-  return histogram.counts.map((number, i) => [`${decimal(histogram.low + i * width, digits)} to ${decimal(histogram.low + (i + 1) * width, digits)}`, count(number)]);
+  const end = (value) => decimal(value, digits);
+  const rows = histogram.counts.map((number, i) => [histogram.low + i * width, histogram.low + (i + 1) * width, number]);
+  return numbers(caption, [[`${value}, from`, end], ["to", end], [counted, count]], rows);
 }
 
 // Bars of a histogram, with a line at a value worth knowing.
@@ -76,13 +76,15 @@ function weightsFigure(data) {
   const equal = 1 / weights.traces_each;
   const rho = { name: "Weight", unit: "trace", digits: 2, line: equal, lineText: `all equal: 1/${weights.traces_each}`, label: "weight of a trace" };
   const effective = { name: "Effective sample size", unit: "question", digits: 2, colour: "var(--green)", line: weights.mean_effective, lineText: `mean ${decimal(weights.mean_effective, 2)}`, label: "effective sample size of a question" };
+  const ofTraces = bins("Weights of traces", ["Weight", "Traces"], weights.rho, 2);
+  const ofQuestions = bins("Effective sample sizes", ["Effective sample size", "Questions"], weights.effective, 2);
   return figure("weights", title, `First, the weight of every trace; then, of how many equally weighted traces each question’s ${weights.traces_each} are worth (one over the sum of its squared weights). ${weights.description}`, {
     wide: true,
     body: h("div", { class: "panels" },
-      h("div", null, h("h4", null, "Weight ", h("span", null, "traces in each bin")), chart("Weights of traces", (width) => drawHistogram(weights.rho, rho, width))),
-      h("div", null, h("h4", null, "Effective sample size ", h("span", null, "questions in each bin")), chart("Effective sample sizes", (width) => drawHistogram(weights.effective, effective, width)))),
+      h("div", null, h("h4", null, "Weight ", h("span", null, "traces in each bin")), chart("Weights of traces", ofTraces, (width) => drawHistogram(weights.rho, rho, width))),
+      h("div", null, h("h4", null, "Effective sample size ", h("span", null, "questions in each bin")), chart("Effective sample sizes", ofQuestions, (width) => drawHistogram(weights.effective, effective, width)))),
     note: weights.without_weight ? `${plural(weights.without_weight, "question")} of ${count(weights.questions + weights.without_weight)} had no trace of any weight and ${weights.without_weight === 1 ? "is" : "are"} not among these.` : null,
-    numbers: [table("Weights of traces", ["Weight", "Traces"], binRows(weights.rho, 2)), table("Effective sample sizes", ["Effective sample size", "Questions"], binRows(weights.effective, 2))],
+    tables: [ofTraces, ofQuestions],
   });
 }
 
@@ -98,12 +100,13 @@ function boundsFigure(data) {
     ? "The answer probability is the likelihood of the reference answer plus the share of sampled answers that are correct and not the reference answer. A trace without an end counts as zero: where k traces of a question have none, Lᵏ is minus infinity for that question, and so is the mean."
     : "Means over the questions for which every trace leads to a correct answer at least once, so that all values are of the same questions. Elsewhere L¹ is minus infinity; of how many questions Lᵏ is, stands in the table.";
   const isFinite = bounds.points.some((point) => point.mean !== null);
-  const mean = (point) => (point.mean === null && isBound ? "−∞" : decimal(point.mean, 4));
-  const rows = bounds.points.map((point) => [count(point.k), mean(point), decimal(point.standard_error, 4), count(point.unbounded)]);
+  const fourDigits = (value) => (value === -Infinity ? "−∞" : decimal(value, 4));
+  const mean = (point) => (point.mean === null && isBound ? -Infinity : point.mean);
+  const byK = numbers("L by number of traces, nats", [["k", count], ["Mean", fourDigits], ["Standard error", fourDigits], ["Questions at minus infinity", count]], bounds.points.map((point) => [point.k, mean(point), point.standard_error, point.unbounded]));
   return figure("bounds", title, isFinite ? `${how} Bars are one standard error over questions.` : how, {
-    body: isFinite ? chart("L by number of traces", (width) => drawBounds(bounds.points, width)) : h("p", null, "None of them is finite."),
+    body: isFinite ? chart("L by number of traces", byK, (width) => drawBounds(bounds.points, width)) : h("p", null, "None of them is finite."),
     note,
-    numbers: table("L by number of traces, nats", ["k", "Mean", "Standard error", "Questions at minus infinity"], rows),
+    tables: byK,
   });
 }
 

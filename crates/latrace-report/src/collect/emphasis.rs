@@ -9,9 +9,11 @@ use latrace_objective::{Objective, Weighting};
 
 use super::super::data::{Emphasis, EmphasisCurve, Histogram};
 use super::stages::RunStages;
+use crate::text::capital;
 use latrace_io::table::Table;
 use latrace_run::pipeline::records::{TraceRecord, VerdictRecord};
 use latrace_run::plan::Stage;
+use latrace_run::recipe::method_texts::short_name;
 use latrace_run::recipe::run::{Proposal, RunRecipe};
 
 /// The methods of section 6, under their recipe names.
@@ -44,7 +46,8 @@ fn curves(accuracy_q: &[f64]) -> Result<Vec<EmphasisCurve>> {
 
 fn curve(name: &str, objective: &Objective, accuracy_q: &[f64]) -> Result<EmphasisCurve> {
     let shares = shares(objective, accuracy_q)?;
-    Ok(EmphasisCurve { name: name.to_owned(), points: weight_curve(objective, STEPS), shares })
+    let title = capital(short_name(name).unwrap_or(name));
+    Ok(EmphasisCurve { name: name.to_owned(), title, points: weight_curve(objective, STEPS), shares })
 }
 
 fn shares(objective: &Objective, accuracy_q: &[f64]) -> Result<[f64; 3]> {

@@ -114,11 +114,15 @@ fn measured(folder: &Path) -> Result<Measured> {
         .with_context(|| format!("{} contains no evaluation", folder.display()))
 }
 
-/// Orders difficulties by number if all are numbers, by the usual words if all are such words, and otherwise
-/// by name.
 fn from_easy_to_hard(by_difficulty: BTreeMap<String, Accuracy>) -> Vec<ByDifficulty> {
     let entry = |(difficulty, accuracy)| ByDifficulty { difficulty, accuracy };
-    let mut entries: Vec<ByDifficulty> = by_difficulty.into_iter().map(entry).collect();
+    easy_to_hard(by_difficulty).into_iter().map(entry).collect()
+}
+
+/// Orders difficulties by number if all are numbers, by the usual words if all are such words, and otherwise
+/// by name.
+pub(super) fn easy_to_hard<T>(by_difficulty: BTreeMap<String, T>) -> Vec<(String, T)> {
+    let mut entries: Vec<(String, T)> = by_difficulty.into_iter().collect();
     let scales: [Scale; 2] = [|name| name.parse().ok(), place_of_word];
     for scale in scales {
         sort_if_ranked(&mut entries, scale);
@@ -129,10 +133,10 @@ fn from_easy_to_hard(by_difficulty: BTreeMap<String, Accuracy>) -> Vec<ByDifficu
 /// The rank of a difficulty's name; `None` if the name is none of the scale's.
 type Scale = fn(&str) -> Option<f64>;
 
-fn sort_if_ranked(entries: &mut [ByDifficulty], scale: Scale) {
+fn sort_if_ranked<T>(entries: &mut [(String, T)], scale: Scale) {
     // All or none: a name off the scale would come before the easiest.
-    if entries.iter().all(|entry| scale(&entry.difficulty).is_some()) {
-        entries.sort_by(|a, b| by_scale(scale, a, b));
+    if entries.iter().all(|(difficulty, _)| scale(difficulty).is_some()) {
+        entries.sort_by(|(a, _), (b, _)| by_scale(scale, a, b));
     }
 }
 
@@ -142,8 +146,8 @@ fn place_of_word(name: &str) -> Option<f64> {
 }
 
 /// The names were in alphabetic order, which the stable sort keeps where ranks are equal.
-fn by_scale(scale: Scale, a: &ByDifficulty, b: &ByDifficulty) -> Ordering {
-    scale(&a.difficulty).partial_cmp(&scale(&b.difficulty)).unwrap_or(Ordering::Equal)
+fn by_scale(scale: Scale, a: &str, b: &str) -> Ordering {
+    scale(a).partial_cmp(&scale(b)).unwrap_or(Ordering::Equal)
 }
 
 /// pass@1, pass@2, … up to the responses that every question has; empty if that is only pass@1.

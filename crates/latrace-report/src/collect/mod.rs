@@ -4,10 +4,14 @@
 mod emphasis;
 mod evaluation;
 mod lengths;
+mod methods;
 mod pieces;
+mod questions;
+mod responses;
 mod sampled;
 mod stages;
 mod training;
+mod words;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,20 +19,18 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::data::{MeasuredModel, QuestionCounts, ReportData, Run, ShownStage};
+use super::data::{MeasuredModel, ReportData, Run, ShownStage, Training};
 use super::findings::findings;
 use super::fit::fit;
 use super::page::LARGEST_PAGE;
 use super::text::{cannot_read, cannot_read_folder};
 use evaluation::Measurements;
-use latrace_core::Split;
-use latrace_io::table::Table;
 use latrace_run::diagnostics::Diagnostics;
 use latrace_run::layout::RECIPE;
-use latrace_run::pipeline::records::QuestionRecord;
-use latrace_run::pipeline::summary::{RunSummary, SUMMARY, contamination};
+use latrace_run::pipeline::summary::{RunSummary, SUMMARY};
 use latrace_run::plan::Stage;
 use latrace_run::recipe::run::{Method, RunRecipe, of_run as recipe};
+pub(crate) use methods::leaves;
 use sampled::Sampled;
 use stages::RunStages;
 
@@ -98,6 +100,16 @@ pub fn stages(run: &Path) -> Result<Vec<ShownStage>> {
     RunStages::look(run, &recipe(run)?)?.shown()
 }
 
+/// A run's identity and training curves, without reading its tables.
+///
+/// # Errors
+/// The folder is not a run folder; records that cannot be read.
+pub(crate) fn outline(run: &Path) -> Result<(Run, Vec<Training>)> {
+    let recipe = recipe(run)?;
+    let stages = RunStages::look(run, &recipe)?;
+    Ok((describe(run, &recipe, &stages)?, stages.curves()?))
+}
+
 fn describe(run: &Path, recipe: &RunRecipe, stages: &RunStages) -> Result<Run> {
     let has_summary = run.join(SUMMARY).is_file();
     let summary = has_summary.then(|| RunSummary::read(run)).transpose()?;
@@ -105,12 +117,14 @@ fn describe(run: &Path, recipe: &RunRecipe, stages: &RunStages) -> Result<Run> {
         name: folder_name(run)?,
         task: subject(recipe),
         method: Some(method_name(recipe.method)?),
+        methods: methods::of(recipe)?,
         seed: Some(recipe.seed),
-        version: summary.map(|summary| summary.version),
+        version: summary.as_ref().map(|summary| summary.version.clone()),
         // A run is finished with its summary, which is written after the last stage.
         finished: stages.all_done() && has_summary,
         peak_memory_bytes: stages.peak_memory_bytes(),
         compute: stages.compute(),
+        provenance: summary.and_then(|summary| summary.provenance),
         recipe: Some(recipe_text(run)?),
     })
 }
@@ -150,17 +164,21 @@ fn method_name(method: Method) -> Result<String> {
 /// The contents of finished stages' tables.
 fn read_tables(run: &Path, recipe: &RunRecipe, stages: &RunStages) -> Result<ReportData> {
     let Measurements { models, comparisons } = evaluation::read(recipe, stages)?;
-    let questions = stages.done(Stage::Questions).map(|folder| count_questions(folder, recipe));
+    let questions = stages.done(Stage::Questions).map(|folder| questions::count(folder, recipe));
     let emphasis = emphasis::read(recipe, stages)?;
     let mut data = ReportData {
         models,
         comparisons,
         questions: questions.transpose()?,
         emphasis,
+        responses: responses::read(recipe, stages)?,
         diagnostics: Diagnostics::of(&stages.plan, run, recipe)?,
         ..ReportData::default()
     };
     data.missing.extend(missing_results(&data.models, recipe, stages));
+    if data.responses.questions.is_empty() {
+        data.missing.insert("responses".to_owned(), stages.not_there(Stage::InitialEvaluation));
+    }
     if data.emphasis.is_none() {
         data.missing.insert("emphasis".to_owned(), stages.not_there(Stage::Verdicts));
     }
@@ -170,38 +188,6 @@ fn read_tables(run: &Path, recipe: &RunRecipe, stages: &RunStages) -> Result<Rep
     }
     sampled::read(recipe, stages)?.put(&mut data, recipe, stages);
     Ok(data)
-}
-
-fn count_questions(folder: &Path, recipe: &RunRecipe) -> Result<QuestionCounts> {
-    let contaminated = contamination(folder)?;
-    let mut counts = QuestionCounts {
-        contaminated: contaminated.filter(|counts| counts.is_any()).map(|counts| counts.to_string()),
-        responses_each: Some(recipe.evaluation.sampling.n),
-        evaluation_split: Some(split_name(recipe.evaluation.split).to_owned()),
-        ..QuestionCounts::default()
-    };
-    for question in Table::open(folder).records()? {
-        count_question(&mut counts, question?, recipe.evaluation.split);
-    }
-    Ok(counts)
-}
-
-fn count_question(counts: &mut QuestionCounts, question: QuestionRecord, evaluated: Split) {
-    counts.evaluation += usize::from(question.split == evaluated);
-    if question.split == Split::Train {
-        counts.train += 1;
-        counts.with_trace += usize::from(question.trace_ids.is_some());
-        counts.with_hint += usize::from(question.hint.is_some());
-        counts.example.get_or_insert(question.question);
-    }
-}
-
-fn split_name(split: Split) -> &'static str {
-    match split {
-        Split::Train => "train",
-        Split::Validation => "validation",
-        Split::Test => "test",
-    }
 }
 
 /// Figures of results that cannot be shown, with the reasons.

@@ -1,12 +1,17 @@
 use anyhow::Result;
 use latrace_core::Reason;
+use latrace_core::Split;
 use latrace_io::table::{Record, Table};
+use latrace_questions::tasks::Task;
 use latrace_run::pipeline::folder::{RunFolder, StageFolder};
-use latrace_run::pipeline::records::{AnswerRecord, ResponseRecord, TraceRecord, VerdictRecord};
+use latrace_run::pipeline::records::QuestionRecord;
+use latrace_run::pipeline::records::{
+    AnswerRecord, ResponseRecord, TraceRecord, VerdictRecord, WeightRecord,
+};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::data::{ModelRole, StageState};
+use crate::data::{AnsweredQuestion, ModelRole, ShownResponse, StageState};
 
 /// A run folder whose stages the tests write themselves.
 struct WrittenRun {
@@ -183,7 +188,12 @@ fn questions_are_counted_by_split_and_by_what_they_have() {
     run.done(None, 1, Stage::Questions, &questions, Value::Null);
     let counts = run.collect().unwrap().questions.unwrap();
     assert_eq!((counts.train, counts.with_trace, counts.with_hint, counts.evaluation), (3, 1, 2, 1));
-    assert_eq!((counts.example.as_deref(), counts.responses_each), (Some("question a"), Some(4)));
+    let example = counts.example.unwrap();
+    assert_eq!(
+        (example.question.as_str(), example.answer, counts.responses_each),
+        ("question a", None, Some(4))
+    );
+    assert_eq!(counts.meaning, Task::Walk.text().meaning);
 }
 
 #[test]
@@ -280,6 +290,66 @@ fn traces_are_shown_with_their_different_answers_and_counted_by_what_became_of_t
     run.done(None, 1, Stage::Answers, &[answer(0, "4"), answer(1, "4")], Value::Null);
     let data = run.collect().unwrap();
     assert_eq!((answers(&data), funnel(&data).as_slice()), (vec![("4".to_owned(), 2)], &expected[..]));
+}
+
+#[test]
+fn equal_traces_are_merged_with_their_weights_and_counted() {
+    let run = WrittenRun::new(&[]);
+    run.done(None, 1, Stage::Questions, &[question("a", Split::Train, true, true)], Value::Null);
+    let trace = |sample, token| TraceRecord {
+        id: "a".to_owned(),
+        sample,
+        token_ids: vec![1, token],
+        logprobs: vec![-0.5, -0.5],
+        closed: true,
+    };
+    run.done(None, 1, Stage::Traces, &[trace(0, 2), trace(1, 3), trace(2, 2)], Value::Null);
+    let weight = |sample, weight| WeightRecord {
+        id: "a".to_owned(),
+        sample,
+        log_ratio: Some(-1.0),
+        log_answer: Some(0.0),
+        weight,
+        chosen: weight,
+        by_reference: false,
+    };
+    run.done(None, 1, Stage::Weights, &[weight(0, 0.25), weight(1, 0.25), weight(2, 0.5)], Value::Null);
+    let data = run.collect().unwrap();
+    let traces: Vec<_> = data.traces.questions[0]
+        .traces
+        .iter()
+        .map(|of| (of.sample, of.times, of.weight, of.chosen))
+        .collect();
+    assert_eq!(traces, [(0, 2, Some(0.75), 0.75), (1, 1, Some(0.25), 0.25)]);
+    // The funnel counts each of them.
+    assert_eq!(data.funnel[0].count, 3);
+}
+
+#[test]
+fn responses_of_the_runs_own_models_are_shown_side_by_side() {
+    let run = WrittenRun::new(&[]);
+    let asked = ["x", "y", "z"].map(|id| question(id, Split::Test, false, false));
+    run.done(None, 1, Stage::Questions, &asked, Value::Null);
+    assert!(run.collect().unwrap().missing.contains_key("responses"));
+    use Reason::{Different, Equal};
+    run.evaluation(None, Stage::InitialEvaluation, &[Different, Different, Equal, Different]);
+    run.evaluation(Some("rft"), Stage::FinalEvaluation, &[Equal; 4]);
+    run.evaluation(None, Stage::FinalEvaluation, &[Equal, Different, Equal, Equal]);
+    let shown = run.collect().unwrap().responses;
+    assert_eq!(
+        (shown.models, shown.of, shown.seed),
+        (vec!["initial".to_owned(), "final".to_owned()], 3, None)
+    );
+    let counts = |of: &AnsweredQuestion| {
+        let of_model = |responses: &Vec<ShownResponse>| {
+            responses.iter().map(|response| (response.reason, response.times)).collect::<Vec<_>>()
+        };
+        of.responses.iter().map(of_model).collect::<Vec<_>>()
+    };
+    assert_eq!(counts(&shown.questions[0]), [vec![(Different, 1), (Equal, 1)], vec![(Equal, 2)]]);
+    assert_eq!(counts(&shown.questions[1]), [vec![(Different, 2)], vec![(Different, 1), (Equal, 1)]]);
+    // A question without responses, such as in a stage that is not finished, is no error.
+    assert_eq!(counts(&shown.questions[2]), [vec![], vec![]]);
 }
 
 #[test]

@@ -4,11 +4,15 @@
 mod remarks;
 mod wording;
 
+pub(crate) use wording::percent;
+
 use super::data::{
-    Findings, MeasuredModel, ModelRole, PairedComparison, QuestionCounts, ReportData, StageState,
+    ExampleQuestion, Findings, MeasuredModel, ModelRole, PairedComparison, QuestionCounts, ReportData,
+    StageState,
 };
+use super::text::capital;
 use remarks::remarks;
-use wording::{count, difference, example, method_name, percent, plural, with_interval};
+use wording::{count, difference, example, method_name, plural, with_interval};
 
 /// The findings for `data`, whose own `findings` are ignored.
 pub fn findings(data: &ReportData) -> Findings {
@@ -18,12 +22,19 @@ pub fn findings(data: &ReportData) -> Findings {
 fn headline(data: &ReportData) -> String {
     let Some((first, last)) = trained(data) else { return unfinished(data) };
     let (from, to) = (percent(first.overall.accuracy), percent(last.overall.accuracy));
+    let training = training(data);
     match gain(data, last, first) {
-        Gain::Up => format!("Training on weighted traces raised accuracy from {from} to {to}"),
-        Gain::Down => format!("Training on weighted traces lowered accuracy from {from} to {to}"),
-        Gain::Unclear => {
-            format!("No clear gain: {from} right before training on weighted traces, {to} after")
-        }
+        Gain::Up => format!("{} raised accuracy from {from} to {to}", capital(&training)),
+        Gain::Down => format!("{} lowered accuracy from {from} to {to}", capital(&training)),
+        Gain::Unclear => format!("No clear gain: {from} right before {training}, {to} after"),
+    }
+}
+
+/// What made the final model of the initial one.
+fn training(data: &ReportData) -> String {
+    match data.run.method.as_deref() {
+        None | Some("variational") => "training on weighted traces".to_owned(),
+        Some(other) => format!("training by {}", method_name(other)),
     }
 }
 
@@ -68,11 +79,20 @@ fn asked(data: &ReportData) -> Vec<String> {
     let Some(questions) = &data.questions else {
         return vec!["The questions are not there yet.".to_owned()];
     };
-    let mut sentences = vec![training_questions(questions)];
+    let mut sentences = Vec::new();
+    sentences.extend(Some(questions.meaning.clone()).filter(|meaning| !meaning.is_empty()));
+    sentences.extend(questions.example.as_ref().map(example_question));
+    sentences.push(training_questions(questions));
     sentences.extend(evaluation_questions(questions));
-    let shown = questions.example.as_ref().map(|question| example(question));
-    sentences.extend(shown.map(|example| format!("One of the questions: “{example}”")));
     sentences
+}
+
+fn example_question(shown: &ExampleQuestion) -> String {
+    let question = example(&shown.question);
+    match &shown.answer {
+        Some(answer) => format!("For example “{question}”, with the reference answer “{}”.", example(answer)),
+        None => format!("One of the questions: “{question}”"),
+    }
 }
 
 fn training_questions(questions: &QuestionCounts) -> String {
@@ -153,11 +173,16 @@ fn against_baseline(data: &ReportData, last: &MeasuredModel) -> Option<String> {
         // Without responses to pair, there is no difference with an interval to state.
         None => ".".to_owned(),
     };
-    Some(format!("Of the other methods, {name} does best, with {accuracy}{end}"))
+    let long = data.run.methods.iter().find(|of| of.name == other.name).map(|of| of.long.as_str());
+    // Spelt out where it is named first, unless its name is already that.
+    let long = long.filter(|long| !long.contains(&name)).map_or(String::new(), |long| format!(" ({long})"));
+    Some(format!("Of the other methods, {name}{long} does best, with {accuracy}{end}"))
 }
 
 fn best_baseline(data: &ReportData) -> Option<&MeasuredModel> {
-    let others = data.models.iter().filter(|model| model.role == ModelRole::Baseline);
+    let is_ceiling = |name: &str| data.run.methods.iter().any(|of| of.name == name && of.is_ceiling);
+    let others =
+        data.models.iter().filter(|model| model.role == ModelRole::Baseline && !is_ceiling(&model.name));
     others.max_by(|a, b| a.overall.accuracy.total_cmp(&b.overall.accuracy))
 }
 

@@ -2,11 +2,12 @@
 
 use latrace_core::{Reason, Verdict};
 
-use super::wording::{capital, digits, method_name, percent, plural};
+use super::wording::{digits, method_name, percent, plural};
 use super::{Gain, best_baseline, gain, model, trained};
 use crate::data::{
     MeasuredModel, ModelRole, Remark, RemarkKind, ReportData, Training, VerdictCount, WeightFigure,
 };
+use crate::text::capital;
 
 /// Number of questions below which intervals are called wide: at 200, an accuracy of one half is known to
 /// about ± 7 points.

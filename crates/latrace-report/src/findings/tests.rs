@@ -2,7 +2,8 @@ use super::remarks::note;
 use super::wording::count;
 use super::*;
 use crate::data::{
-    ByDifficulty, FunnelStep, Histogram, RemarkKind, Training, TrainingPoint, VerdictCount, WeightFigure,
+    ByDifficulty, ExampleQuestion, FunnelStep, Histogram, NamedMethod, RemarkKind, Training, TrainingPoint,
+    VerdictCount, WeightFigure,
 };
 use latrace_core::Reason;
 use latrace_objective::statistics::{Accuracy, Interval};
@@ -86,6 +87,63 @@ fn other_methods_are_weighed_against_the_final_model() {
     check(&data, RemarkKind::Caution, "better than RFT cannot be told");
     data.comparisons[1] = pair("final", "rft", -0.1, -0.04);
     check(&data, RemarkKind::Caution, "RFT beats the final model");
+}
+
+#[test]
+fn what_the_best_traces_lead_to_is_no_competing_method_and_others_are_spelt_out() {
+    let mut data = gained();
+    data.models.extend([
+        measured("gold", ModelRole::Baseline, 0.9, 0.95),
+        measured("rft", ModelRole::Baseline, 0.55, 0.61),
+    ]);
+    let method = |name: &str, long: &str, is_ceiling| NamedMethod {
+        name: name.to_owned(),
+        title: String::new(),
+        long: long.to_owned(),
+        clause: String::new(),
+        settings: String::new(),
+        is_ceiling,
+    };
+    data.run.methods = vec![
+        method("gold", "training on gold traces", true),
+        method("rft", "rejection-sampling fine-tuning", false),
+    ];
+    let last = findings(&data).outcome.pop().unwrap();
+    assert!(
+        last.starts_with("Of the other methods, RFT (rejection-sampling fine-tuning) does best"),
+        "{last}"
+    );
+    data.run.methods[0].is_ceiling = false;
+    let last = findings(&data).outcome.pop().unwrap();
+    assert!(last.starts_with("Of the other methods, gold traces does best"), "{last}");
+}
+
+#[test]
+fn a_run_of_another_method_is_not_said_to_weigh_traces() {
+    let mut data = gained();
+    data.run.method = Some("rft".to_owned());
+    assert!(findings(&data).headline.starts_with("Training by RFT raised"), "{}", findings(&data).headline);
+}
+
+#[test]
+fn an_example_is_shown_with_its_meaning_and_its_answer() {
+    let example = |answer: Option<&str>| ExampleQuestion {
+        question: "36\n97".to_owned(),
+        answer: answer.map(str::to_owned),
+    };
+    let asked = |answer| {
+        let counts = QuestionCounts {
+            meaning: "Get there.".to_owned(),
+            example: Some(example(answer)),
+            ..QuestionCounts::default()
+        };
+        findings(&ReportData { questions: Some(counts), ..ReportData::default() }).asked
+    };
+    assert_eq!(
+        asked(Some("+7"))[..2],
+        ["Get there.".to_owned(), "For example “36 97”, with the reference answer “+7”.".to_owned()]
+    );
+    assert_eq!(asked(None)[1], "One of the questions: “36 97”");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Numbers and names within sentences.
 
 use latrace_objective::statistics::Interval;
+use latrace_run::recipe::method_texts::short_name;
 
 use crate::data::{MeasuredModel, PairedComparison};
 use crate::text;
@@ -32,23 +33,13 @@ fn signed(share: f64) -> String {
 /// The name of a method within a sentence.
 pub(super) fn method_name(name: &str) -> String {
     match name {
-        "rft" | "sft" | "grpo" => name.to_uppercase(),
-        "binary-rl" => "binary RL".to_owned(),
-        "maxrl" => "MaxRL".to_owned(),
-        "verifree" => "VeriFree".to_owned(),
-        "self-distillation" => "self-distillation".to_owned(),
-        "initial" | "posterior" | "final" => format!("the {name} model"),
+        "base" | "initial" | "posterior" | "final" => format!("the {name} model"),
         // A baseline under a name that the recipe chose.
-        other => format!("“{other}”"),
+        other => short_name(other).map_or_else(|| format!("“{other}”"), str::to_owned),
     }
 }
 
-pub(super) fn capital(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
-}
-
-pub(super) fn percent(share: f64) -> String {
+pub(crate) fn percent(share: f64) -> String {
     format!("{}{SPACE}%", digits(share))
 }
 

@@ -21,8 +21,8 @@ pub(super) fn of(stages: &Finished<'_>, recipe: &RunRecipe) -> Result<Option<Acc
     Ok(None)
 }
 
-/// Whether a variant is SFT on as many training questions as the recipe has, all of them with traces.
-fn is_ceiling(recipe: &RunRecipe, variant: &RunRecipe) -> bool {
+/// Whether a variant is no competing method but what the best traces would lead to: SFT on as many training questions as the recipe has, all of them with traces.
+pub fn is_ceiling(recipe: &RunRecipe, variant: &RunRecipe) -> bool {
     let (own, all) = (recipe.questions.sizes, variant.questions.sizes);
     !recipe.questions.task.is_empty()
         && variant.method == Method::Sft

@@ -23,6 +23,7 @@ use crate::stages::evaluation::Measured;
 pub use crate::stages::rescoring::SamplerMismatch;
 use finished::{Finished, Found};
 
+pub use ceiling::is_ceiling;
 pub use costs::trained_tokens;
 pub use words::in_lines;
 pub(crate) use words::wrapped;

@@ -5,7 +5,7 @@ use std::fs::{self, File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
 use rayon::prelude::*;
@@ -280,6 +280,16 @@ pub fn read_record(folder: &Path) -> Result<Option<StageRecord>> {
     let bytes = if_present(fs::read(&path)).with_context(|| format!("cannot read {}", path.display()))?;
     let parse = |bytes: Vec<u8>| serde_json::from_slice(&bytes);
     bytes.map(parse).transpose().with_context(|| format!("{} is not a stage's record", path.display()))
+}
+
+/// When the record in a stage's folder was written: for a finished stage, when it was finished.
+///
+/// # Errors
+/// I/O errors.
+pub fn recorded_at(folder: &Path) -> Result<SystemTime> {
+    let path = folder.join(RECORD);
+    let written = fs::metadata(&path).and_then(|about| about.modified());
+    written.with_context(|| format!("cannot read {}", path.display()))
 }
 
 /// Checksums of a finished stage's files, as one string.

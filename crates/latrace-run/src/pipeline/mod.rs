@@ -4,6 +4,7 @@ pub mod context;
 pub mod currency;
 pub mod folder;
 pub mod inputs;
+pub mod provenance;
 pub mod records;
 pub mod runner;
 mod stage_line;

@@ -11,6 +11,7 @@ use serde_json::Value;
 pub use super::words::in_words;
 
 use super::folder::{StageRecord, read_record};
+use super::provenance::RunProvenance;
 use crate::diagnostics::Diagnostics;
 use crate::plan::{NodeId, Plan, Stage, Step};
 use crate::recipe::run::RunRecipe;
@@ -65,6 +66,9 @@ pub struct RunSummary {
     pub seed: u64,
     /// Version of the program.
     pub version: String,
+    /// When, where and by which command it was finished; null in runs of versions that did not record it.
+    #[serde(default)]
+    pub provenance: Option<RunProvenance>,
 }
 
 /// A model's results.
@@ -87,7 +91,7 @@ pub struct ModelSummary {
 }
 
 impl RunSummary {
-    /// Collects the counts of a finished run's stages.
+    /// Collects the counts of a finished run's stages. Its provenance is the caller's to add.
     ///
     /// # Errors
     /// Records that cannot be read.
@@ -113,6 +117,7 @@ impl RunSummary {
             seconds: records.into_iter().map(|(name, record)| (name, record.seconds)).collect(),
             seed: recipe.seed,
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            provenance: None,
         })
     }
 
@@ -288,7 +293,15 @@ mod tests {
         );
         assert_eq!((summary.peak_memory_bytes, summary.seconds.len()), (1 << 60, plan.nodes.len()));
         assert!((2.0..3.0).contains(&summary.seconds["round-2/03-traces"]), "{:?}", summary.seconds);
+        let provenance = |command: &str| RunProvenance::of(&plan, folder.path(), command.to_owned()).unwrap();
+        let first = provenance("latrace run a.toml");
+        assert!(first.finished.starts_with("20") && !first.processor.is_empty() && first.cores > 0);
+        let summary = RunSummary { provenance: Some(first.clone()), ..summary };
         summary.write(folder.path()).unwrap();
         assert_eq!(RunSummary::read(folder.path()).unwrap(), summary);
+        assert_eq!(provenance("latrace run b.toml"), first, "no stage was done since");
+        let last = fs::File::options().append(true).open(&record).unwrap();
+        last.set_modified(std::time::SystemTime::now() + std::time::Duration::from_secs(3600)).unwrap();
+        assert_eq!(provenance("latrace run b.toml").command, "latrace run b.toml");
     }
 }

@@ -209,6 +209,7 @@ mod tests {
             ("rft", model(0.3, &[("1", 0.3)])),
         ];
         RunSummary {
+            provenance: None,
             models: models.into_iter().map(|(name, model)| (name.to_owned(), model)).collect(),
             bounds: vec![None, Some(-1.25)],
             no_bounds: None,

@@ -26,10 +26,11 @@ use crate::recipe::run::{
 };
 use crate::weigh::{Drawn, Fallbacks, WeighConfig};
 
-/// Settings of a recipe that are in no key, because they change only speed and memory, or which methods are
-/// run. In bf16, `tokens_per_micro_batch` is in the keys of trainings.
-pub const PACE: [&str; 21] = [
+/// Settings of a recipe that are in no key, because they change only speed and memory, which methods are
+/// run, or what the report says. In bf16, `tokens_per_micro_batch` is in the keys of trainings.
+pub const PACE: [&str; 22] = [
     "skip",
+    "questions.about",
     "*.checkpoint_every",
     "*.tokens_per_micro_batch",
     "*.recompute",

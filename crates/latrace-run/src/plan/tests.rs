@@ -5,6 +5,7 @@ use toml::{Table, Value as Toml};
 
 use super::*;
 use crate::pipeline::context::RunContext;
+use latrace_questions::source::Source;
 
 fn shipped(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes").join(name)
@@ -21,11 +22,19 @@ fn keys(recipe: &RunRecipe) -> Vec<String> {
     let context = RunContext::new(recipe, Path::new("nowhere")).unwrap();
     let key = |node: &Node| {
         let inputs: Vec<PathBuf> = node.inputs.iter().map(|(_, id)| plan.nodes[*id].folder()).collect();
-        let externals = node.settings.externals();
+        let externals: Vec<String> = node.settings.externals().iter().map(in_key).collect();
         let engine = context.identity(node);
         format!("{:?} {} {inputs:?} {externals:?} {engine:?}", node.folder(), settings_key(node))
     };
     plan.nodes.iter().map(key).collect()
+}
+
+/// What a key holds of an input outside the run folder: the checksums of a source's files, whatever is said about them.
+fn in_key(external: &External<'_>) -> String {
+    match external {
+        External::Questions(source) => format!("{:?}", Source { about: String::new(), ..(*source).clone() }),
+        other => format!("{other:?}"),
+    }
 }
 
 /// The dotted names of a table's values.

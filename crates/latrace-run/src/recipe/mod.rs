@@ -8,6 +8,7 @@ mod engines;
 mod keys;
 mod layers;
 mod markers;
+pub mod method_texts;
 mod models;
 mod prompts;
 pub mod run;

@@ -141,6 +141,7 @@ impl SamplingOverrides {
 /// Runs `latrace eval`.
 pub fn run(arguments: &EvalArguments) -> Result<()> {
     let plan = plan(arguments)?;
+    info!("{}: {}", plan.benchmark.title, plan.benchmark.about());
     let engine = arguments.engine.engine()?;
     let responses = responses(arguments, &plan.benchmark, &*engine)?;
     let kept = Kept::Samples(&arguments.out);

@@ -38,6 +38,18 @@ fn stopped(place: &str, kept: &str, is_terminal: bool) -> String {
 
 /// The command line of this process, as a shell takes it again.
 pub(super) fn command_line() -> String {
-    let words: Vec<String> = env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+    child::shell_line(&words())
+}
+
+/// The same without the folder of the program, which is elsewhere on other machines.
+pub(super) fn portable_command_line() -> String {
+    let mut words = words();
+    if let Some(program) = words.first_mut() {
+        "latrace".clone_into(program);
+    }
     child::shell_line(&words)
+}
+
+fn words() -> Vec<String> {
+    env::args_os().map(|word| word.to_string_lossy().into_owned()).collect()
 }

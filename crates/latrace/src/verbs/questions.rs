@@ -242,6 +242,7 @@ fn source(arguments: &QuestionsArguments) -> Result<Source> {
     };
     Ok(Source {
         task: arguments.task.clone().unwrap_or_default(),
+        about: String::new(),
         sizes: arguments.sizes(),
         train: arguments.file_of(Split::Train),
         validation: arguments.file_of(Split::Validation),

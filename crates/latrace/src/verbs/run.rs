@@ -17,6 +17,7 @@ use latrace_run::layout::{self, RECIPE};
 use latrace_run::pipeline::context::RunContext;
 use latrace_run::pipeline::currency::{GivenUp, mark_stages};
 use latrace_run::pipeline::folder::RunFolder;
+use latrace_run::pipeline::provenance::RunProvenance;
 use latrace_run::pipeline::runner::{self, State, states};
 use latrace_run::pipeline::summary::{RunSummary, in_words};
 use latrace_run::plan::{Plan, Step, plan};
@@ -24,7 +25,7 @@ use latrace_run::recipe::run::RunRecipe;
 use latrace_run::release;
 use latrace_run::stages::model::check_unchanged;
 
-use super::interrupt::{command_line, end_children_say_and};
+use super::interrupt::{command_line, end_children_say_and, portable_command_line};
 use super::notify::{Notifier, headline};
 use super::output::print;
 use ahead::Ahead;
@@ -169,7 +170,8 @@ fn write_recipe(recipe: &RunRecipe, folder: &Path) -> Result<()> {
 
 /// Writes the summary of a finished run, its report and its model for others.
 fn conclude(plan: &Plan, recipe: &RunRecipe, folder: &Path) -> Result<RunSummary> {
-    let summary = RunSummary::of(plan, folder, recipe)?;
+    let provenance = Some(RunProvenance::of(plan, folder, portable_command_line())?);
+    let summary = RunSummary { provenance, ..RunSummary::of(plan, folder, recipe)? };
     // The report takes a run with a summary for a finished one, so the summary comes first.
     summary.write(folder)?;
     report::write(folder, &folder.join(PAGE))?;

@@ -8,12 +8,14 @@ use latrace_objective::Rng;
 use latrace_objective::statistics::Accuracy;
 use latrace_objective::statistics::{Interval, bootstrap, pass_at};
 use latrace_report::{
-    BoundPoint, Bounds, Browsed, BrowsedAnswer, BrowsedTrace, ByDifficulty, Density, Emphasis, EmphasisCurve,
-    FunnelStep, Histogram, LengthFigure, MeasuredModel, ModelRole, PairedComparison, QuestionCounts,
-    ReportData, Run, ShownStage, StageState, TraceBrowser, Training, TrainingPoint, VerdictCount,
-    WeightFigure, findings,
+    AnsweredQuestion, BoundPoint, Bounds, Browsed, BrowsedAnswer, BrowsedTrace, ByDifficulty, Density,
+    DifferingSetting, Emphasis, EmphasisCurve, ExampleQuestion, FunnelStep, Histogram, LengthFigure,
+    MeasuredModel, ModelRole, NamedMethod, OneRun, PairedComparison, PooledModel, QuestionCounts, ReportData,
+    ResponseBrowser, Run, SeveralRuns, ShownResponse, ShownStage, StageState, TraceBrowser, Training,
+    TrainingPoint, VerdictCount, WeightFigure, findings,
 };
 use latrace_run::diagnostics::{Diagnostics, Lift, MethodCost, StepValidity, TraceDiversity};
+use latrace_run::pipeline::provenance::RunProvenance;
 
 /// Texts that would run if they became markup.
 pub const HOSTILE: [&str; 3] = [
@@ -38,11 +40,18 @@ pub fn finished_run(questions: usize) -> ReportData {
             name: "quickstart".to_owned(),
             task: Some("number walk".to_owned()),
             method: Some("variational".to_owned()),
+            methods: methods(),
             seed: Some(2),
             version: Some("0.1.0".to_owned()),
             finished: true,
             peak_memory_bytes: Some(912 << 20),
             compute: vec!["f32".to_owned()],
+            provenance: Some(RunProvenance {
+                finished: "2026-03-07 21:05".to_owned(),
+                processor: "Quick 9000".to_owned(),
+                cores: 8,
+                command: "latrace run recipes/quickstart.toml".to_owned(),
+            }),
             recipe: Some(
                 "seed = 2\nmethod = \"variational\"\n\n[traces]\nn = 8\ntemperature = 1.0\n".to_owned(),
             ),
@@ -56,7 +65,15 @@ pub fn finished_run(questions: usize) -> ReportData {
             evaluation_split: Some("test".to_owned()),
             responses_each: Some(RESPONSES as u64),
             contaminated: None,
-            example: Some("36 97".to_owned()),
+            meaning: "Get from the first number to the second by moves. Every list that arrives is right."
+                .to_owned(),
+            trace: Some("A trace writes the value after each move.".to_owned()),
+            difficulty: Some("the fewest moves".to_owned()),
+            traced_by_difficulty: (1..=DIFFICULTIES).map(|level| (level.to_string(), 90 * level)).collect(),
+            example: Some(ExampleQuestion {
+                question: "36 97".to_owned(),
+                answer: Some("+7 *2 -3".to_owned()),
+            }),
         }),
         models: models.into_iter().map(|(model, _)| model).collect(),
         comparisons,
@@ -77,12 +94,59 @@ pub fn finished_run(questions: usize) -> ReportData {
         lengths: Some(lengths(&mut rng)),
         emphasis: Some(emphasis(&mut rng)),
         diagnostics: diagnostics(),
+        responses: responses(&mut rng),
         traces,
         missing: BTreeMap::new(),
         ..ReportData::default()
     };
     data.findings = findings(&data);
     data
+}
+
+fn methods() -> Vec<NamedMethod> {
+    let method = |(name, title, long, settings): (&str, &str, &str, &str)| NamedMethod {
+        name: name.to_owned(),
+        title: title.to_owned(),
+        long: long.to_owned(),
+        clause: "does something".to_owned(),
+        settings: settings.to_owned(),
+        is_ceiling: false,
+    };
+    [
+        ("final", "Final", "the run’s own method, variational reasoning", ""),
+        ("rft", "RFT", "rejection-sampling fine-tuning", "rounds = 2, traces.n = 7"),
+        ("uniform", "Uniform weights", "the method with equal weights", "weights.weighting = \"uniform\""),
+    ]
+    .map(method)
+    .to_vec()
+}
+
+/// Responses of two models to a third of the questions: of the first, every third is right; of the second, every one
+/// but each fourth.
+fn responses(rng: &mut Rng) -> ResponseBrowser {
+    let response = |is_right: bool, times: u64, thought: &str| ShownResponse {
+        thought: thought.to_owned(),
+        answer: is_right.then(|| "+7 *2 -3".to_owned()),
+        reason: if is_right { Reason::Equal } else { Reason::NoAnswer },
+        truncated: !is_right,
+        times,
+    };
+    let question = |q: usize| AnsweredQuestion {
+        id: format!("walk-test-{q:04}"),
+        question: format!("{} {} {}", rng.below(100), rng.below(100), if q == 1 { HOSTILE[0] } else { "" }),
+        answer: Some("+7 *2 -3".to_owned()),
+        difficulty: Some((q % DIFFICULTIES + 1).to_string()),
+        responses: vec![
+            vec![response(q.is_multiple_of(3), 4, "36 +7 43 x 36")],
+            vec![response(!q.is_multiple_of(4), 3, HOSTILE[1]), response(false, 1, "36")],
+        ],
+    };
+    ResponseBrowser {
+        of: 300,
+        seed: Some(2),
+        models: ["initial", "final"].map(str::to_owned).to_vec(),
+        questions: (0..100).map(question).collect(),
+    }
 }
 
 /// Signs of a method that can help, with what two methods took.
@@ -118,6 +182,38 @@ fn diagnostics() -> Diagnostics {
         }),
         costs: costs.map(cost).into(),
         cautions: Vec::new(),
+    }
+}
+
+/// Three runs of one recipe.
+pub fn several_runs() -> SeveralRuns {
+    let whole = finished_run(1);
+    let run = |at: usize| OneRun {
+        run: Run {
+            name: format!("seed-{at} {}", HOSTILE[at % 3]),
+            seed: Some(at as u64),
+            ..whole.run.clone()
+        },
+        training: whole.training.clone(),
+    };
+    let moved = |accuracy: Accuracy, by: f64| Accuracy { accuracy: accuracy.accuracy + by, ..accuracy };
+    let model = |of: &MeasuredModel| PooledModel {
+        name: of.name.clone(),
+        by_run: vec![Some(moved(of.overall, -0.02)), None, Some(moved(of.overall, 0.02))],
+        pooled: Some(of.overall),
+        cost: whole.diagnostics.costs.get(&of.name).copied(),
+    };
+    SeveralRuns {
+        headline: "3 runs: 45.5 % right before training, 68.8 % after".to_owned(),
+        runs: (0..3).map(run).collect(),
+        methods: whole.run.methods.clone(),
+        models: whole.models.iter().map(model).collect(),
+        comparisons: whole.comparisons.clone(),
+        not_pooled: None,
+        settings: vec![DifferingSetting {
+            name: "seed".to_owned(),
+            values: vec![Some("0".to_owned()), None, Some("2".to_owned())],
+        }],
     }
 }
 
@@ -157,6 +253,7 @@ pub fn begun_run() -> ReportData {
         "lengths",
         "emphasis",
         "traces",
+        "responses",
     ] {
         data.missing
             .insert(figure.to_owned(), "Not available yet: stage 07-weights has not started.".to_owned());
@@ -363,6 +460,7 @@ fn emphasis(rng: &mut Rng) -> Emphasis {
     };
     let curve = |name: &str, shares| EmphasisCurve {
         name: name.to_owned(),
+        title: name.to_uppercase(),
         points: (0..=50).map(|i| f64::from(i) / 50.0).map(|p| (p, weight(name, p))).collect(),
         shares,
     };
@@ -389,10 +487,8 @@ fn traces(questions: usize, rng: &mut Rng) -> TraceBrowser {
 fn question(q: usize, rng: &mut Rng) -> Browsed {
     let (from, to) = (rng.below(100), rng.below(100));
     let mut traces: Vec<BrowsedTrace> = (0..TRACES).map(|k| trace(q, k, from, rng)).collect();
-    let rho: Vec<f64> = traces
-        .iter()
-        .map(|trace| trace.log_answer.map_or(0.0, |answer| (trace.log_ratio.unwrap_or(0.0) + answer).exp()))
-        .collect();
+    let rho: Vec<f64> =
+        traces.iter().map(|trace| right_of(trace) * trace.log_ratio.unwrap_or(0.0).exp()).collect();
     let total: f64 = rho.iter().sum();
     let best = (0..TRACES).max_by(|&a, &b| rho[a].total_cmp(&rho[b])).unwrap_or(0);
     for (k, trace) in traces.iter_mut().enumerate().filter(|(_, trace)| trace.closed && total > 0.0) {
@@ -411,6 +507,10 @@ fn question(q: usize, rng: &mut Rng) -> Browsed {
     }
 }
 
+fn right_of(trace: &BrowsedTrace) -> f64 {
+    trace.answers.iter().filter(|answer| answer.reason == Some(Reason::Equal)).count() as f64
+}
+
 fn trace(q: usize, k: usize, from: usize, rng: &mut Rng) -> BrowsedTrace {
     let mut tokens = vec![from as u32];
     for _ in 0..3 + rng.below(9) {
@@ -427,11 +527,11 @@ fn trace(q: usize, k: usize, from: usize, rng: &mut Rng) -> BrowsedTrace {
     let right = rng.below(ANSWERS + 1);
     BrowsedTrace {
         sample: k as u64,
+        times: 1,
         closed: rng.uniform() < 0.95,
         weight: None,
         chosen: 0.0,
         log_ratio: Some(f64::from(centinats.iter().sum::<i32>()) / 100.0 / centinats.len() as f64),
-        log_answer: (right > 0).then(|| (right as f64 / ANSWERS as f64).ln()),
         length: tokens.len(),
         tokens,
         centinats,

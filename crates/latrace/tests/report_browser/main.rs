@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chromium::Browser;
-use latrace_report::{LARGEST_PAGE, PageUse, ReportData, fit, page};
+use latrace_report::{LARGEST_PAGE, PageUse, ReportData, fit, page, page_of_several};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -38,10 +38,15 @@ fn program() -> Option<PathBuf> {
 
 /// Opens the report of `data`; nothing where there is no browser.
 fn open(data: &ReportData) -> Option<Opened> {
+    open_text(&page(data, PageUse::File).unwrap())
+}
+
+/// Opens a page; nothing where there is no browser.
+fn open_text(text: &str) -> Option<Opened> {
     let program = program()?;
     let folder = tempfile::tempdir().unwrap();
     let path: PathBuf = folder.path().join("report.html");
-    std::fs::write(&path, page(data, PageUse::File).unwrap()).unwrap();
+    std::fs::write(&path, text).unwrap();
     let address = format!("file://{}", path.display());
     let mut browser = Browser::start(&program);
     browser.set_size(1280, 900);
@@ -144,13 +149,34 @@ fn tables_hold_the_exact_numbers() {
     );
     assert_eq!(
         accuracy.iter().map(|row| row[0].as_str()).collect::<Vec<_>>(),
-        ["Initial", "Posterior", "Final", "RFT", "Uniform"]
+        ["Initial", "Posterior", "Final", "RFT", "Uniform weights"]
     );
     assert_eq!(opened.rows("bounds", 0).len(), 8);
     assert_eq!(opened.rows("weights", 0).len(), 20);
     assert_eq!(opened.rows("funnel", 0)[1][1..3], ["20,212".to_owned(), percent(20_212.0 / 20_800.0)]);
     assert_eq!(opened.rows("emphasis", 0)[1], ["RFT", "8.0\u{a0}%", "29.0\u{a0}%", "63.0\u{a0}%"]);
     assert_eq!(opened.rows("time", 0).len(), data.stages.len());
+    let methods = opened.rows("methods", 0);
+    assert_eq!(methods[1][0], "RFT");
+    assert_eq!(methods[1][1], percent(data.models[3].overall.accuracy));
+    assert_eq!(methods[1][4..], ["51\u{a0}s", "1,100,020", "2,205,710"]);
+    // Without a cost that is known.
+    assert_eq!(methods[2][4..], ["–", "–", "–"]);
+    let glossary = opened.text("#methods .glossary");
+    assert!(
+        glossary.contains("Rejection-sampling fine-tuning: does something. Here with rounds = 2"),
+        "{glossary}"
+    );
+    let origin = opened.text("#recipe .facts");
+    for fact in ["2026-03-07 21:05 UTC", "Quick 9000, 8 cores", "latrace run recipes/quickstart.toml", "f32"]
+    {
+        assert!(origin.contains(fact), "{origin}");
+    }
+    let difficulty = opened.text("#difficulty .foot");
+    assert!(
+        difficulty.contains("counts the fewest moves") && difficulty.contains("90 of 1, 180 of 2"),
+        "{difficulty}"
+    );
     assert_eq!(opened.text("h1"), data.findings.headline);
     for remark in &data.findings.remarks {
         assert!(opened.text(".remarks").contains(&remark.text), "{remark:?}");
@@ -186,21 +212,21 @@ fn traces_are_browsed_by_mouse_and_keyboard() {
     assert!(opened.text("#browser .lead").contains("40 of 2,600 questions"));
     assert_eq!(opened.text("#browser .steps p"), "Question 1 of 40");
     // By mouse: the third question of the list, then the next one.
-    opened.browser.click(".list li:nth-child(3) button");
-    check_question(&mut opened, &data, 2);
-    opened.browser.click(".step:last-child");
-    check_question(&mut opened, &data, 3);
+    opened.browser.click("#browser .list li:nth-child(3) button");
+    check_question(&mut opened, &data, 2, "3 of 40");
+    opened.browser.click("#browser .step:last-child");
+    check_question(&mut opened, &data, 3, "4 of 40");
     // By keyboard: back with the focused button, then search, list, Enter.
-    opened.browser.evaluate("document.querySelector('.step').focus()");
+    opened.browser.evaluate("document.querySelector('#browser .step').focus()");
     opened.browser.press("Enter");
-    check_question(&mut opened, &data, 2);
-    opened.browser.evaluate("document.querySelector('#search').focus()");
+    check_question(&mut opened, &data, 2, "3 of 40");
+    opened.browser.evaluate("document.querySelector('#traces-search').focus()");
     opened.browser.type_text("walk-001");
-    assert_eq!(opened.text(".found"), "10 of 40 questions");
+    assert_eq!(opened.text("#browser .found"), "10 of 40 questions");
     opened.browser.press("ArrowDown");
     opened.browser.press("ArrowDown");
     opened.browser.press("Enter");
-    check_question(&mut opened, &data, 11);
+    check_question(&mut opened, &data, 11, "2 of 10");
     // Tokens tell their log-ratio to the arrow keys.
     let first = best_trace(&data, 11);
     opened.browser.evaluate("document.querySelector('.tokens').focus()");
@@ -211,18 +237,174 @@ fn traces_are_browsed_by_mouse_and_keyboard() {
     opened.check_calm();
 }
 
+#[test]
+fn questions_are_filtered_and_sorted() {
+    let data = fixture::finished_run(40);
+    let Some(mut opened) = open(&data) else { return };
+    let choose = |opened: &mut Opened, select: &str, value: &str| {
+        opened.browser.evaluate(&format!(
+            "{{ const s = document.querySelector('#{select}'); s.value = '{value}'; s.dispatchEvent(new Event('change')); 0 }}"
+        ));
+    };
+    let listed = |opened: &mut Opened, section: &str| {
+        let ids = opened.browser.evaluate(&format!(
+            "[...document.querySelectorAll('#{section} .list button')].map((button) => button.dataset.id)"
+        ));
+        serde_json::from_value::<Vec<String>>(ids).unwrap()
+    };
+    choose(&mut opened, "traces-difficulty", "2");
+    let of = |wanted: &str| {
+        let questions = data.traces.questions.iter();
+        let found = questions.filter(|question| question.difficulty.as_deref() == Some(wanted));
+        found.map(|question| question.id.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(listed(&mut opened, "browser"), of("2"));
+    choose(&mut opened, "traces-difficulty", "");
+    choose(&mut opened, "traces-sort", "low");
+    let right = |id: &str| {
+        let question = data.traces.questions.iter().find(|question| question.id == id).unwrap();
+        let answers = question.traces.iter().flat_map(|trace| &trace.answers);
+        answers.filter(|answer| answer.reason == Some(latrace_core::Reason::Equal)).count()
+    };
+    let rights: Vec<usize> = listed(&mut opened, "browser").iter().map(|id| right(id)).collect();
+    assert!(rights.len() == 40 && rights.is_sorted() && rights[0] < rights[39], "{rights:?}");
+    // Of every twelve questions, the initial model is right on 0, 3, 6 and 9, and the final one, in three of four
+    // responses, on all but 0, 4 and 8.
+    choose(&mut opened, "answers-change", "worse");
+    let worse: Vec<String> = (0..100).step_by(3).map(|q| format!("walk-test-{q:04}")).collect();
+    assert_eq!(listed(&mut opened, "responses"), worse);
+    choose(&mut opened, "answers-verdict", "mixed");
+    let both: Vec<String> =
+        (0..100).step_by(3).filter(|q| q % 4 > 0).map(|q| format!("walk-test-{q:04}")).collect();
+    assert_eq!(listed(&mut opened, "responses"), both);
+    opened.check_calm();
+}
+
+#[test]
+fn responses_before_and_after_stand_side_by_side() {
+    let data = fixture::finished_run(2);
+    let Some(mut opened) = open(&data) else { return };
+    assert!(opened.text("#responses .lead").contains("100 of 300 questions"));
+    opened.browser.click("#responses .list li:nth-child(2) button");
+    let question = &data.responses.questions[1];
+    assert_eq!(opened.text("#responses .asked dd:nth-of-type(2)"), question.question);
+    assert_eq!(opened.text("#responses .asked dd:nth-of-type(3)"), "+7 *2 -3");
+    let shown = opened.browser.evaluate(
+        "[...document.querySelectorAll('#responses .model')].map((m) => [m.querySelector('h3').textContent, m.querySelector('header span').textContent, m.querySelectorAll('.responses li').length])",
+    );
+    assert_eq!(shown, json!([["Initial model", "0 of 4 right", 1], ["Final model", "3 of 4 right", 2]]));
+    // What would run if it became markup is a text.
+    assert_eq!(opened.text("#responses .model:nth-child(2) .thought"), fixture::HOSTILE[1]);
+    assert_eq!(
+        opened.browser.evaluate("document.querySelectorAll('main img, main script').length"),
+        json!(0)
+    );
+    opened.check_calm();
+}
+
+#[test]
+fn charts_are_saved_as_svg_and_their_data_as_csv() {
+    let data = fixture::finished_run(2);
+    let Some(mut opened) = open(&data) else { return };
+    opened.browser.evaluate(
+        "{ window.saved = []; const make = URL.createObjectURL; URL.createObjectURL = (blob) => { blob.text().then((text) => saved.push(text)); return make(blob); }; 0 }",
+    );
+    opened.browser.click("#accuracy .save:nth-child(1)");
+    opened.browser.click("#accuracy .save:nth-child(2)");
+    opened.browser.wait_for("saved.length === 2");
+    let saved: Vec<String> = serde_json::from_value(opened.browser.evaluate("saved")).unwrap();
+    assert!(
+        saved[0].starts_with("<svg ") && saved[0].contains(" xmlns=\"http://www.w3.org/2000/svg\""),
+        "{}",
+        saved[0]
+    );
+    // Nothing in it needs the page's style.
+    assert!(
+        !saved[0].contains("var(") && !saved[0].contains("class=") && saved[0].contains("Final"),
+        "{}",
+        saved[0]
+    );
+    let lines: Vec<&str> = saved[1].lines().collect();
+    assert_eq!(lines[0], "Model,Right,Low,High,Questions,Responses,Cut short,Undetermined,Mean tokens");
+    let accuracy = data.models[0].overall.accuracy;
+    assert!(lines[1].starts_with(&format!("Initial,{accuracy},")), "{}", lines[1]);
+    assert_eq!(lines.len(), data.models.len() + 1);
+    let charts =
+        "[...document.querySelectorAll('.charted')].every((c) => c.querySelectorAll('.save').length === 2)";
+    assert_eq!(opened.browser.evaluate(charts), json!(true));
+    assert_eq!(opened.browser.complaints(), Vec::<String>::new());
+}
+
+#[test]
+fn a_chart_without_values_says_so() {
+    let mut data = fixture::finished_run(2);
+    data.funnel.clear();
+    let Some(mut opened) = open(&data) else { return };
+    let hidden = |figure: &str| format!("document.querySelector('#{figure} .chart .absent').hidden");
+    assert_eq!(opened.browser.evaluate(&hidden("funnel")), json!(false));
+    assert_eq!(opened.browser.evaluate(&hidden("accuracy")), json!(true));
+    opened.check_calm();
+}
+
+#[test]
+fn several_runs_are_drawn_over_each_other() {
+    let data = fixture::several_runs();
+    let Some(mut opened) = open_text(&page_of_several(&data).unwrap()) else { return };
+    assert_eq!(opened.text("h1"), data.headline);
+    let expected = data.models.iter().flat_map(|model| {
+        let by_run = model.by_run.iter().flatten().map(|accuracy| accuracy.accuracy);
+        std::iter::once(model.pooled.unwrap().accuracy).chain(by_run).collect::<Vec<f64>>()
+    });
+    check_equal(&opened.values("accuracy"), expected);
+    let accuracy = opened.rows("accuracy", 0);
+    assert_eq!(accuracy[2][0], "Final");
+    assert_eq!(accuracy[2][2], "–");
+    assert_eq!(accuracy[2][4], percent(data.models[2].pooled.unwrap().accuracy));
+    let lines = opened.browser.evaluate(
+        "[...document.querySelectorAll('#training .chart')].map((c) => c.querySelectorAll('.mark').length)",
+    );
+    assert_eq!(lines, json!(vec![3; 6]));
+    let differing = opened.rows("recipe", 0);
+    assert_eq!(differing, [["seed", "0", "–", "2"]]);
+    // Sections of one run are not there, and nothing of a name is markup.
+    let shown = opened.browser.evaluate("[...document.querySelectorAll('main > section')].map((s) => s.id)");
+    assert_eq!(shown, json!(["summary", "results", "learning", "recipe"]));
+    for width in [320, 390] {
+        opened.browser.set_size(width, 844);
+        let wide = opened.browser.evaluate("document.documentElement.scrollWidth");
+        assert!(wide.as_u64().unwrap() <= u64::from(width), "{wide} at {width}");
+    }
+    for theme in ["light", "dark"] {
+        opened.browser.set_theme(theme);
+        assert_eq!(opened.browser.evaluate(CONTRASTS), json!([]), "{theme}");
+    }
+    opened.check_calm();
+}
+
+#[test]
+fn on_paper_there_are_no_controls() {
+    let Some(mut opened) = open(&fixture::finished_run(2)) else { return };
+    opened.browser.call("Emulation.setEmulatedMedia", json!({"media": "print"}));
+    let shown = opened.browser.evaluate(
+        "[...document.querySelectorAll('button, input, select, nav')].filter((e) => e.checkVisibility()).length",
+    );
+    assert_eq!(shown, json!(0));
+    let paper = opened.browser.evaluate("getComputedStyle(document.body).backgroundColor");
+    assert_eq!(paper, json!("rgb(255, 255, 255)"));
+}
+
 fn best_trace(data: &ReportData, question: usize) -> &latrace_report::BrowsedTrace {
     let traces = &data.traces.questions[question].traces;
     traces.iter().rev().max_by(|a, b| a.weight.unwrap_or(-1.0).total_cmp(&b.weight.unwrap_or(-1.0))).unwrap()
 }
 
 #[track_caller]
-fn check_question(opened: &mut Opened, data: &ReportData, at: usize) {
+fn check_question(opened: &mut Opened, data: &ReportData, at: usize, place: &str) {
     let question = &data.traces.questions[at];
-    assert_eq!(opened.text("#browser .steps p"), format!("Question {} of 40", at + 1));
-    assert_eq!(opened.text(".list button[aria-current] .id"), question.id);
-    assert_eq!(opened.text(".asked dd"), question.id);
-    assert!(opened.text(".asked").contains(question.hint.as_ref().unwrap()));
+    assert_eq!(opened.text("#browser .steps p"), format!("Question {place}"));
+    assert_eq!(opened.text("#browser .list button[aria-current] .id"), question.id);
+    assert_eq!(opened.text("#browser .asked dd"), question.id);
+    assert!(opened.text("#browser .asked").contains(question.hint.as_ref().unwrap()));
     let shown = opened
         .browser
         .evaluate("[...document.querySelectorAll('.trace')].map((t) => [t.querySelectorAll('.t').length, t.querySelectorAll('.answers li').length])");
@@ -244,7 +426,7 @@ fn check_question(opened: &mut Opened, data: &ReportData, at: usize) {
 fn what_a_model_wrote_never_runs() {
     let data = fixture::finished_run(3);
     let Some(mut opened) = open(&data) else { return };
-    opened.browser.click(".list li:nth-child(2) button");
+    opened.browser.click("#browser .list li:nth-child(2) button");
     let text = opened.text("#browser .reader");
     for hostile in fixture::HOSTILE {
         assert!(text.contains(hostile), "{text}");
@@ -281,7 +463,7 @@ fn a_large_run_becomes_a_page_of_bounded_size() {
     );
     let Some(mut opened) = open(&data) else { return };
     assert_eq!(
-        opened.browser.evaluate("document.querySelectorAll('.list button').length"),
+        opened.browser.evaluate("document.querySelectorAll('#browser .list button').length"),
         json!(data.traces.questions.len())
     );
     opened.check_calm();
@@ -297,6 +479,9 @@ fn a_narrow_screen_never_scrolls_sideways() {
             assert!(wide.as_u64().unwrap() <= u64::from(width), "{wide} at {width}");
             let beyond = opened.browser.evaluate("[...document.querySelectorAll('main svg text')].filter((t) => { const r = t.getBoundingClientRect(); return r.right > innerWidth || r.left < 0; }).map((t) => t.textContent)");
             assert_eq!(beyond, json!([]), "at {width}");
+            // Tables that are always there show all of their numbers.
+            let cut = "[...document.querySelectorAll('figure > .scroll')].filter((t) => t.scrollWidth > t.clientWidth).length";
+            assert!(width > 500 || opened.browser.evaluate(cut) == json!(0), "at {width}");
         }
         opened.check_calm();
     }
@@ -308,7 +493,7 @@ fn an_unfinished_run_says_what_is_missing() {
     let Some(mut opened) = open(&data) else { return };
     assert_eq!(opened.text("#accuracy .absent"), data.missing["accuracy"]);
     assert_eq!(
-        opened.browser.evaluate("document.querySelectorAll('.absent').length"),
+        opened.browser.evaluate("document.querySelectorAll('.absent:not([hidden])').length"),
         json!(data.missing.len())
     );
     assert!(opened.text("#progress").contains("12 of 65 parts"));
@@ -432,8 +617,15 @@ fn pictures_can_be_taken() {
     } else {
         &[("narrow", "light", 390)]
     };
-    for (run, data) in [("finished", fixture::finished_run(40)), ("begun", fixture::begun_run())] {
-        let Some(mut opened) = open(&data) else { return };
+    let one = |data: ReportData| page(&data, PageUse::File).unwrap();
+    let several = page_of_several(&fixture::several_runs()).unwrap();
+    let pages = [
+        ("finished", one(fixture::finished_run(40))),
+        ("begun", one(fixture::begun_run())),
+        ("several", several),
+    ];
+    for (run, text) in pages {
+        let Some(mut opened) = open_text(&text) else { return };
         for &(name, theme, width) in sizes {
             opened.browser.set_theme(theme);
             opened.browser.set_size(width, 900);

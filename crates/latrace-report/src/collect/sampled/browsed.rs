@@ -20,8 +20,29 @@ pub(super) fn browsed(question: QuestionRecord, traces: JoinedTraces) -> Browsed
         question: shortened(question, SHOWN_LETTERS),
         hint: hint.map(|hint| shortened(hint, SHOWN_LETTERS)),
         difficulty,
-        traces: traces.into_iter().map(|(trace, on)| browsed_trace(trace, on)).collect(),
+        traces: browsed_traces(traces),
     }
+}
+
+/// Merges equal traces, in order of first occurrence: their weights and answers add up.
+fn browsed_traces(traces: JoinedTraces) -> Vec<BrowsedTrace> {
+    // By all tokens, not by those that are shown.
+    let mut merged: Vec<(Vec<u32>, BrowsedTrace)> = Vec::new();
+    for (trace, on) in traces {
+        let (ids, new) = (trace.token_ids.clone(), browsed_trace(trace, on));
+        match merged.iter_mut().find(|(known, _)| *known == ids) {
+            Some((_, known)) => add(known, new),
+            None => merged.push((ids, new)),
+        }
+    }
+    merged.into_iter().map(|(_, trace)| trace).collect()
+}
+
+fn add(known: &mut BrowsedTrace, more: BrowsedTrace) {
+    known.times += more.times;
+    known.weight = known.weight.zip(more.weight).map_or(known.weight.or(more.weight), |(a, b)| Some(a + b));
+    known.chosen += more.chosen;
+    more.answers.into_iter().for_each(|answer| add_answer(&mut known.answers, answer));
 }
 
 fn browsed_trace(trace: TraceRecord, on: OnTrace) -> BrowsedTrace {
@@ -29,12 +50,12 @@ fn browsed_trace(trace: TraceRecord, on: OnTrace) -> BrowsedTrace {
     let weight = weight.as_ref();
     BrowsedTrace {
         sample: trace.sample,
+        times: 1,
         closed: trace.closed,
         weight: weight.map(|weight| weight.weight),
         // A trace that was not weighed was not chosen either.
         chosen: weight.map_or(0.0, |weight| weight.chosen),
         log_ratio: weight.and_then(|weight| weight.log_ratio),
-        log_answer: weight.and_then(|weight| weight.log_answer),
         // Before the tokens are cut to what is shown: the page states the true length.
         length: trace.token_ids.len(),
         centinats: score.map_or(Vec::new(), |score| centinats(&score, &trace)),
@@ -58,13 +79,16 @@ fn hundredths((&logp, &logq): (&f32, &f32)) -> i32 {
 fn browsed_answers(answers: Vec<(AnswerRecord, Option<Reason>)>) -> Vec<BrowsedAnswer> {
     let mut browsed: Vec<BrowsedAnswer> = Vec::new();
     for (answer, reason) in answers {
-        let new = browsed_answer(answer, reason);
-        match browsed.iter_mut().find(|known| is_same(known, &new)) {
-            Some(known) => known.times += 1,
-            None => browsed.push(new),
-        }
+        add_answer(&mut browsed, browsed_answer(answer, reason));
     }
     browsed
+}
+
+fn add_answer(browsed: &mut Vec<BrowsedAnswer>, new: BrowsedAnswer) {
+    match browsed.iter_mut().find(|known| is_same(known, &new)) {
+        Some(known) => known.times += new.times,
+        None => browsed.push(new),
+    }
 }
 
 fn browsed_answer(answer: AnswerRecord, reason: Option<Reason>) -> BrowsedAnswer {

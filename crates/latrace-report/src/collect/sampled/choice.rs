@@ -1,21 +1,17 @@
 //! The selection of questions whose traces are held for reading, and their token ids as texts.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
 use latrace_core::Tokenizer;
 use latrace_objective::Rng;
 
 use super::JoinedTraces;
 use super::browsed::{browsed, bytes_of};
 use crate::collect::pieces::pieces;
-use crate::collect::stages::RunStages;
+use crate::collect::words::text_of;
 use crate::data::{Browsed, TraceBrowser};
 use crate::page::LARGEST_PAGE;
-use crate::text::cannot_read;
 use latrace_run::pipeline::records::QuestionRecord;
-use latrace_run::plan::Stage;
 use latrace_run::recipe::run::{Proposal, RunRecipe};
 
 /// Maximum bytes of questions held for reading: more than fits into a page, so that the page can be filled.
@@ -107,32 +103,6 @@ impl Vocabulary {
         words.sort_by_key(|&(_, number)| number);
         words.into_iter().map(|(word, _)| word).collect()
     }
-}
-
-/// The text of token ids; without a tokenizer, the numbers themselves.
-fn text_of(tokenizer: Option<&Tokenizer>, ids: &[u32]) -> String {
-    let text = tokenizer.and_then(|tokenizer| tokenizer.decode_drawn(ids).ok());
-    text.unwrap_or_else(|| numbers(ids))
-}
-
-fn numbers(ids: &[u32]) -> String {
-    ids.iter().map(|id| format!("{id} ")).collect()
-}
-
-/// The tokenizer shared by the run's models, if any.
-pub(super) fn tokenizer(stages: &RunStages) -> Result<Option<Tokenizer>> {
-    tokenizer_file(stages).map(|path| read_tokenizer(&path)).transpose()
-}
-
-fn tokenizer_file(stages: &RunStages) -> Option<PathBuf> {
-    // A method without the first model has the second, or none and no traces to decode.
-    let folders = [Stage::Initial, Stage::Posterior].into_iter().filter_map(|stage| stages.done(stage));
-    folders.map(|folder| folder.join("tokenizer.json")).find(|path| path.is_file())
-}
-
-fn read_tokenizer(path: &Path) -> Result<Tokenizer> {
-    let cannot = || cannot_read(path);
-    Tokenizer::from_bytes(&std::fs::read(path).with_context(cannot)?).with_context(cannot)
 }
 
 #[cfg(test)]

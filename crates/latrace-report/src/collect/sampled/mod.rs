@@ -12,8 +12,9 @@ use latrace_core::Reason;
 
 use super::lengths::lengths;
 use super::stages::RunStages;
+use super::words::tokenizer;
 use crate::data::{Bounds, FunnelStep, LengthFigure, TraceBrowser, VerdictCount, WeightFigure};
-use choice::{Choice, tokenizer};
+use choice::Choice;
 use counts::Counts;
 use latrace_io::table::{Record, Table};
 use latrace_run::join::{self, Join, OfTrace, all_matched};
