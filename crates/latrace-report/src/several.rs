@@ -230,6 +230,8 @@ fn settings(one: &OneRun) -> Result<BTreeMap<String, String>> {
 
 #[cfg(test)]
 mod tests {
+    use latrace_objective::statistics::Paired;
+
     use super::*;
 
     fn run(name: &str, task: &str, recipe: &str) -> OneRun {
@@ -254,6 +256,24 @@ mod tests {
         let expected = [("seed", vec![Some("1"), Some("2")]), ("traces.limit", vec![Some("5"), None])];
         assert_eq!(shown, expected);
         assert_eq!(differing(&runs[..1]).unwrap(), []);
+    }
+
+    #[test]
+    fn a_comparison_is_turned_to_what_the_final_model_gains() {
+        let difference = Interval { mean: -0.2, low: -0.3, high: -0.05 };
+        let pair = latrace_run::comparison::Pair {
+            benchmark: "held-out".to_owned(),
+            first: "final".to_owned(),
+            second: "rft".to_owned(),
+            paired: Paired { difference, p: 0.01, questions: 9 },
+        };
+        let (columns, rows, unpaired, pass) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let found = comparisons(&Comparison { columns, rows, paired: vec![pair], unpaired, pass });
+        let [PairedComparison { model, against, difference, questions }] = found.as_slice() else {
+            panic!("{found:?}")
+        };
+        assert_eq!((model.as_str(), against.as_str(), *questions), ("final", "rft", 9));
+        assert_eq!((difference.mean, difference.low, difference.high), (0.2, 0.05, 0.3));
     }
 
     #[test]
