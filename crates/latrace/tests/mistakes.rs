@@ -329,7 +329,7 @@ fn a_reader_that_leaves_ends_a_verb_quietly_and_a_full_disk_does_not() {
 }
 
 #[test]
-fn a_machine_without_network_or_sandbox_says_so() {
+fn a_hub_that_cannot_be_reached_is_named_with_what_to_do() {
     let bench = bench();
     let command = |arguments: &[&str]| {
         let mut command = Command::new(assert_cmd::cargo::cargo_bin!("latrace"));
@@ -348,14 +348,4 @@ fn a_machine_without_network_or_sandbox_says_so() {
     let (code, text) = said(hub.env_remove("HF_HUB_OFFLINE").env("HF_ENDPOINT", "http://127.0.0.1:9"));
     assert!(code == Some(1) && text.contains("cannot reach http://127.0.0.1:9"), "{code:?} {text}");
     assert!(text.contains("put the model in a folder"), "{text}");
-    let tests = json!({"inputs": ["1"], "outputs": ["1"]});
-    bench.write_rows(
-        "code.jsonl",
-        &[json!({"id": "a", "kind": "code", "gold": tests, "prediction": "```python\nprint(input())\n```"})],
-    );
-    let (code, text) = said(command(&["verify", "--data", "code.jsonl"]).env("PATH", "/nowhere"));
-    assert!(
-        code == Some(0) && text.contains("\"no_sandbox\"") && text.contains("bubblewrap"),
-        "{code:?} {text}"
-    );
 }
