@@ -219,7 +219,7 @@ fn the_commands_of_the_readme_work() {
 #[test]
 fn what_is_no_run_is_named() {
     let bench = Bench::empty();
-    bench.run("run recipe.toml").failure(1, "cannot read recipe.toml");
+    bench.run("run recipe.toml").failure(2, "there is no file recipe.toml");
     for verb in ["report", "status", "export --format trl --out out"] {
         bench
             .run(&format!("{verb} runs/quick"))
