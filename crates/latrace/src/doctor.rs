@@ -356,6 +356,10 @@ fn try_sandbox() -> Result<(), String> {
 
 fn hub_reach() -> Finding {
     match hub::reach() {
+        Ok(hub::Reach { problem: Some(problem), cache, .. }) => {
+            let what_is_left = format!("models and data in folders, and in the cache {}", cache.display());
+            Finding::lacking("hub", format!("{problem}; what there is without it: {what_is_left}"))
+        }
         Ok(reach) => Finding::good("hub", reach_in_words(reach)),
         // Only a note: a run of local models and data needs no hub.
         Err(error) => Finding::lacking("hub", error.to_string()),
@@ -363,7 +367,7 @@ fn hub_reach() -> Finding {
 }
 
 fn reach_in_words(reach: hub::Reach) -> String {
-    let hub::Reach { endpoint, has_token, cache } = reach;
+    let hub::Reach { endpoint, has_token, cache, .. } = reach;
     let endpoint = endpoint.unwrap_or_else(|| "offline (HF_HUB_OFFLINE)".to_owned());
     // Whether there is one, never the token itself: the output is pasted into bug reports.
     let token = if has_token { "with a token" } else { "without a token: public models and data sets only" };

@@ -400,7 +400,7 @@ fn training_in_progress(bench: &Bench) {
     let status = status.arg("status").arg(bench.run_folder("training")).output().unwrap();
     let status = String::from_utf8_lossy(&status.stdout).into_owned();
     let training = status.lines().find(|line| line.contains("01-initial")).unwrap();
-    assert!(training.contains("running") && training.contains("12 of 30"), "{status}");
+    assert!(training.contains("running") && training.contains("12/30 updates"), "{status}");
     run.kill().unwrap();
     run.wait().unwrap();
     nothing_runs(bench);
@@ -481,7 +481,7 @@ fn told_to_stop(bench: &Bench) {
         );
         assert!(log.ends_with(&resumes), "expected {resumes:?} in {log}");
         let last = log.lines().next_back().unwrap();
-        assert!(last.starts_with("stopped in stage ") && last.contains("/15 "), "{last}");
+        assert!(last.starts_with("stopped in stage "), "{last}");
         assert!(!log.contains("error: "), "{log}");
     }
 }

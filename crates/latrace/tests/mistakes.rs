@@ -348,4 +348,7 @@ fn a_hub_that_cannot_be_reached_is_named_with_what_to_do() {
     let (code, text) = said(hub.env_remove("HF_HUB_OFFLINE").env("HF_ENDPOINT", "http://127.0.0.1:9"));
     assert!(code == Some(1) && text.contains("cannot reach http://127.0.0.1:9"), "{code:?} {text}");
     assert!(text.contains("put the model in a folder"), "{text}");
+    let (_, text) =
+        said(command(&["doctor"]).env_remove("HF_HUB_OFFLINE").env("HF_ENDPOINT", "http://127.0.0.1:9"));
+    assert!(text.contains("cannot reach http://127.0.0.1:9") && text.contains("in the cache"), "{text}");
 }

@@ -128,6 +128,22 @@ impl Client {
         self.token.as_deref()
     }
 
+    /// Asks the hub whether it is there, within a few seconds. Any status is an answer.
+    ///
+    /// # Errors
+    /// No response.
+    pub fn check_reachable(&self) -> Result<(), ClientError> {
+        let request = self.agent.head(&self.endpoint).config();
+        let request =
+            request.timeout_global(Some(Duration::from_secs(5))).http_status_as_error(false).build();
+        match request.call() {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                Err(ClientError::Unreachable { url: self.endpoint.clone(), reason: error.to_string() })
+            }
+        }
+    }
+
     /// What a repository's revision holds.
     ///
     /// # Errors

@@ -101,16 +101,20 @@ pub struct Reach {
     pub has_token: bool,
     /// The cache's root folder.
     pub cache: PathBuf,
+    /// Why the hub does not answer; none where it does, or is not to be asked.
+    pub problem: Option<String>,
 }
 
-/// How this machine reaches the hub, according to the environment; makes no network requests.
+/// How this machine reaches the hub, according to the environment, and whether it answers.
 ///
 /// # Errors
 /// The user has no home directory.
 pub fn reach() -> Result<Reach> {
     let Hub { cache, client } = Hub::from_environment()?;
     let has_token = client.as_ref().is_some_and(Client::has_token);
+    let problem = client.as_ref().and_then(|client| client.check_reachable().err());
     Ok(Reach {
+        problem: problem.map(|error| error.to_string()),
         endpoint: client.map(|client| client.endpoint().to_owned()),
         has_token,
         cache: cache.root().to_owned(),

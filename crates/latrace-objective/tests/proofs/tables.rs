@@ -38,11 +38,10 @@ fn every_name_leads_back_to_its_variant() {
             assert_eq!(text, format!("\"{}\"", name(variant)));
             assert_eq!(&serde_json::from_str::<T>(&text).unwrap(), variant);
         }
+        let refused = serde_json::from_str::<T>("\"nonsense\"").unwrap_err().to_string();
         assert!(
-            serde_json::from_str::<T>("\"nonsense\"")
-                .unwrap_err()
-                .to_string()
-                .contains("\"nonsense\", expected one of: ")
+            refused.contains("nonsense") && all.iter().all(|variant| refused.contains(name(variant))),
+            "{refused}"
         );
         assert!(serde_json::from_str::<T>("3").is_err());
     }

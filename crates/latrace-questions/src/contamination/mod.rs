@@ -160,7 +160,7 @@ impl FoundQuestions {
     /// Logs the counts; as a warning, with examples, if there are any.
     pub fn log(&self) {
         if !self.counts.is_any() {
-            return tracing::debug!("{}", self.counts);
+            return tracing::info!("{}", self.counts);
         }
         tracing::warn!("{}{}", self.counts, self.examples());
     }

@@ -61,7 +61,7 @@ impl<'a> GivenUp<'a> {
     /// Names the settings that differ from those of the folder, and what would be redone.
     pub fn refuse(&self, recipe: &RunRecipe, run: &Path) -> Result<()> {
         let has_trained = self.nodes.iter().any(|node| is_training(node));
-        if !has_trained && !(self.of_finished && !self.nodes.is_empty()) {
+        if self.nodes.is_empty() || !(has_trained || self.of_finished) {
             return Ok(());
         }
         let what = if self.of_finished { "a finished run" } else { "finished trainings" };

@@ -53,7 +53,8 @@ pub fn run(settings: &QuestionSettings, work: StageWork<'_>) -> Result<Value> {
     check_prompts(&questions, prompting, &settings.markers, Some(&codec.text))?;
     rows.log();
     let contaminated = FoundQuestions::of(&questions, EvaluatedTexts::default());
-    contaminated.iter().for_each(FoundQuestions::log);
+    // Whoever did not ask is told only of what there is.
+    contaminated.iter().filter(|found| found.counts.is_any()).for_each(FoundQuestions::log);
     // Any time limit will do: whether a question can be judged does not depend on it.
     let judge = Judge::new(1.0, &work.context.verifiers);
     let contaminated = contaminated.map(|found| found.counts);

@@ -62,16 +62,15 @@ fn state_of_run(state: RunState) -> &'static str {
 
 /// The remaining time of an unfinished run, with the number of stages that it leaves out.
 fn remaining(status: &RunStatus) -> String {
-    if status.state == RunState::Done {
+    // Without any measurement nothing is known.
+    if status.state == RunState::Done || status.seconds_left == 0.0 {
         return String::new();
     }
-    let (left, unknown) = (duration(status.seconds_left), status.unknown.len());
-    match unknown {
+    let left = duration(status.seconds_left);
+    match status.unknown.len() {
         0 => format!(", about {left} left"),
-        // Nothing was measured yet.
-        _ if status.seconds_left == 0.0 => String::new(),
-        1 => format!(", at least {left} left (1 stage is unlike any that is done)"),
-        _ => format!(", at least {left} left ({unknown} stages are unlike any that is done)"),
+        1 => format!("\nat least {left} left: 1 stage is unlike any that is done"),
+        unknown => format!("\nat least {left} left: {unknown} stages are unlike any that is done"),
     }
 }
 
@@ -79,7 +78,7 @@ fn remaining(status: &RunStatus) -> String {
 fn line(status: &StageStatus, run: RunState) -> String {
     let stage = &status.stage;
     let (state, amount) = (state_of_stage(stage.state, run), amount(status));
-    let text = format!("{state:<12}  {:<32}  {:>12}  {amount}", stage.folder, time(status));
+    let text = format!("{state:<12} {:<33} {:>15} {amount}", stage.folder, time(status));
     text.trim_end().to_owned()
 }
 
@@ -126,4 +125,69 @@ fn rate(status: &StageStatus) -> Option<String> {
     let is_known = status.stage.state == StageState::Done && status.seconds_spent >= 1.0;
     let tokens = status.stage.tokens.filter(|_| is_known)?;
     Some(format!("{} tokens/s", grouped((tokens as f64 / status.seconds_spent) as u64)))
+}
+
+#[cfg(test)]
+mod tests {
+    use latrace_report::ShownStage;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn stage(folder: &str, state: StageState, left: Option<f64>, counts: Value) -> StageStatus {
+        let progress = (state == StageState::Begun).then(|| StageProgress {
+            done: 539,
+            total: Some(1000),
+            unit: "updates".to_owned(),
+            per_second: Some(7.25),
+            seconds_left: left,
+        });
+        let (method, seconds) = (None, None);
+        let (folder, title, tokens) = (folder.to_owned(), String::new(), Some(1_250_000));
+        let stage = ShownStage { folder, title, method, state, seconds, tokens, progress };
+        StageStatus { stage, seconds_spent: 125.4, seconds_left: left, counts }
+    }
+
+    #[test]
+    fn a_run_is_told_in_80_columns() {
+        let stages = vec![
+            stage("01-initial", StageState::Done, Some(0.0), Value::Null),
+            stage(
+                "10-evaluation/initial",
+                StageState::Done,
+                Some(0.0),
+                json!({"overall": {"accuracy": 0.284}}),
+            ),
+            stage("02-posterior", StageState::Begun, Some(63.5), Value::Null),
+            stage("baselines/gold/10-evaluation/final", StageState::Stale, Some(7325.0), Value::Null),
+            stage("09-final", StageState::Waiting, None, Value::Null),
+        ];
+        let mut status = RunStatus {
+            run: "runs/x".into(),
+            state: RunState::UnderWay,
+            done: 2,
+            seconds_spent: 376.2,
+            seconds_left: 7388.5,
+            unknown: vec!["09-final".to_owned()],
+            stages,
+        };
+        let expected = "\
+runs/x: running
+2 of 5 stages done, 6 min 16 s of work
+at least 2 h 03 min left: 1 stage is unlike any that is done
+
+done         01-initial                             2 min 05 s 9,968 tokens/s
+done         10-evaluation/initial                  2 min 05 s 28.4 % right
+running      02-posterior                            64 s left 539/1,000 updates
+to be redone baselines/gold/10-evaluation/final 2 h 02 min left
+to do        09-final";
+        let text = in_words(&status);
+        assert_eq!(text, expected);
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        (status.seconds_left, status.unknown) = (60.0, Vec::new());
+        assert_eq!(
+            head(&status).lines().nth(1),
+            Some("2 of 5 stages done, 6 min 16 s of work, about 60 s left")
+        );
+    }
 }
