@@ -75,6 +75,9 @@ fn bench() -> Bench {
         fs::write(bench.path(name), text).unwrap();
     }
     bench.write_rows("columns.jsonl", &[json!({"id": 1, "problem": "1+1", "gold": "2"})]);
+    let trace = json!({"id": "a", "sample": 0, "token_ids": [1], "logprobs": [-1.0]});
+    bench.write_rows("traces.jsonl", &[trace]);
+    bench.write_rows("wrong.jsonl", &[json!({"id": "a", "sample": 0, "answer": 0, "verdict": "wrong"})]);
     bench.write_rows("same.jsonl", &vec![json!({"id": 1, "question": "1+1", "answer": "2"}); 2]);
     bench.write_rows("prompt.jsonl", &[json!({"id": "a", "prompt": "1 + 1"})]);
     bench.write_rows("number.jsonl", &[json!({"id": "a", "prompt": "1 + 1", "response": 3})]);
@@ -288,6 +291,11 @@ fn what_is_not_there_or_not_what_it_should_be_is_named() {
             ("train --model model --data tiny/rows.jsonl --out /proc/o", 1, &["/proc/o"]),
             ("verify --data unanswered.jsonl", 1, &["unanswered.jsonl line 1", "\"prediction\""]),
             ("verify --data kindless.jsonl", 1, &["kindless.jsonl line 1", "\"maths\""]),
+            (
+                "weigh --traces traces.jsonl --scores traces.jsonl --verdicts wrong.jsonl --out w.jsonl",
+                0,
+                &["L^1 is finite for none of 1 questions"],
+            ),
             ("convert nothere.gguf out", 1, &["nothere.gguf"]),
             ("init --config nothere --out x", 1, &["nothere"]),
         ],

@@ -199,18 +199,26 @@ fn report(summary: &WeighSummary) {
 }
 
 fn report_traces(summary: &WeighSummary) {
-    info!(
-        "{} traces of {} questions; {} too long; {} at the bound of the ratio; {} questions without a usable trace; the others: {:.1} distinct traces, effective sample size {:.2} (of distinct ones {:.2}), entropy {:.2} nats",
-        summary.traces,
-        summary.questions,
-        summary.too_long,
-        summary.clipped,
-        summary.all_zero,
-        summary.distinct_traces,
-        summary.effective_sample_size,
-        summary.distinct_effective_sample_size,
-        summary.entropy
-    );
+    let counted = [
+        (summary.too_long, "too long"),
+        (summary.clipped, "at the bound of the ratio"),
+        (summary.all_zero, "questions without a usable trace"),
+    ];
+    let counted: String = counted
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("; {count} {what}"))
+        .collect();
+    info!("{} traces of {} questions{counted}", summary.traces, summary.questions);
+    if summary.all_zero < summary.questions {
+        info!(
+            "of a question's traces {:.1} differ, with an effective sample size of {:.2} (of distinct ones {:.2}) and an entropy of {:.2} nats",
+            summary.distinct_traces,
+            summary.effective_sample_size,
+            summary.distinct_effective_sample_size,
+            summary.entropy
+        );
+    }
 }
 
 fn report_without_correct(summary: &WeighSummary) {
@@ -261,10 +269,14 @@ fn report_series(series: &BoundSeries) {
 
 fn report_surrogates(series: &SurrogateSeries) {
     for (k, surrogate) in series.of_k.iter().enumerate() {
+        let (title, traces) = (series.title(), k + 1);
+        // The mean over no question is no number.
+        if surrogate.mean_of_finite.is_nan() {
+            info!("{title}: L^{traces} is finite for none of {} questions", surrogate.unbounded);
+            continue;
+        }
         info!(
-            "{}: L^{} = {:.4}{} nats over questions where it is finite, {} where it is not",
-            series.title(),
-            k + 1,
+            "{title}: L^{traces} = {:.4}{} nats over questions where it is finite, {} where it is not",
             surrogate.mean_of_finite,
             error(surrogate.monte_carlo_error),
             surrogate.unbounded
