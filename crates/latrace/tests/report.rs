@@ -125,7 +125,7 @@ fn the_page_holds_what_the_run_counted() {
     assert_eq!(weights.effective.counts.iter().sum::<u64>(), weights.questions as u64);
     assert_eq!(data.bounds.as_ref().unwrap().points.len(), 4);
     assert_eq!(data.lengths.as_ref().unwrap().traces as u64, traces["closed"].as_u64().unwrap());
-    assert!(data.emphasis.as_ref().unwrap().of.contains("baseline rft"));
+    assert!(data.emphasis.as_ref().unwrap().of.contains("drawn for RFT"));
     assert_eq!(data.emphasis.as_ref().unwrap().accuracies.counts.iter().sum::<u64>(), 24);
     assert_eq!(
         data.training.iter().map(|training| (training.name.as_str(), training.steps)).collect::<Vec<_>>(),

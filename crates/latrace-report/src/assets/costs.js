@@ -58,7 +58,7 @@ function drawTime(stages, rate, width) {
 function drawRecipe(data) {
   const { run } = data;
   return [
-    h("h2", { id: "recipe-title" }, "Where this comes from"),
+    h("h2", { id: "recipe-title" }, "Origin"),
     h("p", { class: "lead" }, run.recipe ? "The same settings and the same program give the same run." : "The run folder has no recipe."),
     h("dl", { class: "facts" }, originFacts(run).filter(([, text]) => text).map(([name, text]) => h("div", null, h("dt", null, name), h("dd", null, text)))),
     run.recipe ? expandable("recipe", "The recipe in full: every setting of the run", h("pre", { tabindex: "0" }, run.recipe)) : null,

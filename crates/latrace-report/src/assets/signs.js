@@ -49,7 +49,7 @@ function validityNote(validity) {
 
 function diversityNote(traces) {
   if (!traces) return null;
-  return `Of a question’s traces ${decimal(traces.distinct_traces, 1)} differ on average, with an effective sample size of ${decimal(traces.distinct_effective_sample_size, 1)}${logProb(traces)}; the ratio of ${percent(traces.clipped)} of the traces is at its bound.`;
+  return `Of a question’s traces ${decimal(traces.distinct_traces, 1)} differ on average, with an effective sample size of ${decimal(traces.distinct_effective_sample_size, 1)} where copies of a trace count once${logProb(traces)}; the ratio of ${percent(traces.clipped)} of the traces is at its bound.`;
 }
 
 function mismatchNote(mismatch) {

@@ -78,7 +78,7 @@ function weightsFigure(data) {
   const effective = { name: "Effective sample size", unit: "question", digits: 2, colour: "var(--green)", line: weights.mean_effective, lineText: `mean ${decimal(weights.mean_effective, 2)}`, label: "effective sample size of a question" };
   const ofTraces = bins("Weights of traces", ["Weight", "Traces"], weights.rho, 2);
   const ofQuestions = bins("Effective sample sizes", ["Effective sample size", "Questions"], weights.effective, 2);
-  return figure("weights", title, `First, the weight of every trace; then, of how many equally weighted traces each question’s ${weights.traces_each} are worth (one over the sum of its squared weights). ${weights.description}`, {
+  return figure("weights", title, `First, the weight of every trace; then, of how many equally weighted traces each question’s ${weights.traces_each} are worth (one over the sum of its squared weights; copies of a trace count each, so that many equal traces look like many). ${weights.description}`, {
     wide: true,
     body: h("div", { class: "panels" },
       h("div", null, h("h4", null, "Weight ", h("span", null, "traces in each bin")), chart("Weights of traces", ofTraces, (width) => drawHistogram(weights.rho, rho, width))),

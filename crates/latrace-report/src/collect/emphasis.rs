@@ -79,7 +79,8 @@ fn source_of_baseline<'a>(recipe: &RunRecipe, stages: &'a RunStages) -> Result<O
     let mut sources = initial.filter_map(|(name, _)| {
         let traces = stages.done_of(&name, Stage::Traces)?;
         let verdicts = stages.done_of(&name, Stage::Verdicts)?;
-        let of = format!("answers after the initial model’s own traces, of the baseline {name}");
+        let method = short_name(&name).map_or_else(|| format!("“{name}”"), str::to_owned);
+        let of = format!("answers after the initial model’s own traces, drawn for {method}");
         Some(AccuracySource { of, traces, verdicts })
     });
     // One suffices: the baselines that sample from the initial model estimate the same accuracies.

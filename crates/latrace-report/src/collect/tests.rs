@@ -153,7 +153,7 @@ fn accuracies_of_questions_are_those_of_the_models_own_traces_where_a_method_has
     assert_eq!(emphasis.accuracies.counts.iter().position(|&count| count > 0), Some(10));
     run.traces(Some("rft"), [Reason::Equal, Reason::Different]);
     let emphasis = run.collect().unwrap().emphasis.unwrap();
-    assert!(emphasis.of.ends_with("of the baseline rft"), "{}", emphasis.of);
+    assert!(emphasis.of.ends_with("drawn for RFT"), "{}", emphasis.of);
     assert_eq!(emphasis.accuracies.counts.iter().position(|&count| count > 0), Some(5));
     // A question of accuracy 1/4 is a hard one, and all that there is to learn from.
     assert!(emphasis.curves.iter().all(|curve| curve.shares == [1.0, 0.0, 0.0]), "{:?}", emphasis.curves);

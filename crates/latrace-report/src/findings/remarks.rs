@@ -86,10 +86,10 @@ fn about_baseline(data: &ReportData) -> Option<Remark> {
     let name = method_name(&other.name);
     Some(match gain(data, last, other) {
         Gain::Up => support(format!(
-            "The final model beats the best other method, {name}, beyond the interval of their difference."
+            "The final model is ahead of the best other method, {name}: the 95\u{a0}% interval of the difference is above zero."
         )),
         Gain::Down => caution(format!(
-            "{} beats the final model beyond the interval of their difference.",
+            "{} is ahead of the final model: the 95\u{a0}% interval of the difference is below zero.",
             capital(&name)
         )),
         Gain::Unclear => caution(format!(

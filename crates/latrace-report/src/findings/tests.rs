@@ -82,11 +82,11 @@ fn other_methods_are_weighed_against_the_final_model() {
         measured("rft", ModelRole::Baseline, 0.55, 0.61),
     ]);
     data.comparisons.push(pair("final", "rft", 0.04, 0.1));
-    check(&data, RemarkKind::Support, "beats the best other method, RFT");
+    check(&data, RemarkKind::Support, "ahead of the best other method, RFT");
     data.comparisons[1] = pair("final", "rft", -0.04, 0.1);
     check(&data, RemarkKind::Caution, "better than RFT cannot be told");
     data.comparisons[1] = pair("final", "rft", -0.1, -0.04);
-    check(&data, RemarkKind::Caution, "RFT beats the final model");
+    check(&data, RemarkKind::Caution, "RFT is ahead of the final model");
 }
 
 #[test]

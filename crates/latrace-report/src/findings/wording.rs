@@ -14,7 +14,7 @@ const SPACE: char = '\u{a0}';
 pub(super) fn with_interval(model: &MeasuredModel) -> String {
     let overall = &model.overall;
     format!(
-        "on {} of questions (95{SPACE}% interval {} to {})",
+        "in {} of its responses (95{SPACE}% interval {} to {})",
         percent(overall.accuracy),
         digits(overall.low),
         percent(overall.high)

@@ -40,7 +40,9 @@ fn proportion(weighting: &str, ratio: &str, answer: &str) -> String {
 
 fn selection(name: &str) -> &'static str {
     match name {
-        "weighted" => "The final model learns from all of them, by weight.",
+        "weighted" => {
+            "The final model learns from every trace with a weight above zero, in proportion to it."
+        }
         "best" => "The final model learns from the heaviest one of each question.",
         _ => "The final model learns from some of them, drawn by weight.",
     }
