@@ -86,6 +86,8 @@ pub fn tensor_shapes(folder: &Path) -> Result<BTreeMap<String, Vec<u64>>> {
 #[derive(Deserialize)]
 struct Tensor {
     shape: Vec<u64>,
+    /// Where its bytes begin and end behind the header.
+    data_offsets: [u64; 2],
 }
 
 /// Longer headers are refused, as the format's own library does.
@@ -98,8 +100,13 @@ fn header(path: &Path) -> Result<BTreeMap<String, Tensor>> {
     file.read_exact(&mut length)?;
     let length = u64::from_le_bytes(length);
     anyhow::ensure!(length <= LONGEST_HEADER, "its header has {length} bytes");
+    let held = file.metadata()?.len();
     let mut entries: Map<String, Value> = serde_json::from_reader(BufReader::new(file.take(length)))?;
     entries.remove("__metadata__");
     let tensor = |(name, value)| Ok((name, serde_json::from_value(value)?));
-    entries.into_iter().map(tensor).collect()
+    let tensors = entries.into_iter().map(tensor).collect::<Result<BTreeMap<String, Tensor>>>()?;
+    let last = tensors.values().map(|tensor| tensor.data_offsets[1]).max().unwrap_or(0);
+    let expected = last.saturating_add(8 + length);
+    anyhow::ensure!(held == expected, "expected a file of {expected} bytes, got {held}");
+    Ok(tensors)
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use latrace_engine::torchrun::WORK;
 
+use crate::layout;
 use crate::pipeline::folder::{RunFolder, StageRecord, read_record};
 use crate::plan::{Plan, plan};
 use crate::recipe::run::of_run;
@@ -67,7 +68,8 @@ fn of_stage(plan: &Plan, run: &Path, folder: &Path, record: &StageRecord) -> Opt
 /// The folders with a stage's record, at any depth, in order.
 fn stages(run: &Path) -> Result<BTreeMap<PathBuf, StageRecord>> {
     let mut found = BTreeMap::new();
-    for folder in folders_in(run)? {
+    // A run of its own that lies in this one is not of it.
+    for folder in folders_in(run)?.into_iter().filter(|folder| !layout::is_run(folder)) {
         match read_record(&folder)? {
             Some(record) => drop(found.insert(folder, record)),
             None => found.extend(stages(&folder)?),

@@ -11,7 +11,7 @@ use latrace_io::model_folder::fingerprint;
 use serde_json::{Value, json};
 
 use crate::pipeline::context::RunContext;
-use crate::pipeline::currency::mark_stages;
+use crate::pipeline::currency::{mark_stages, remove_results};
 use crate::pipeline::folder::{RunFolder, StageFolder, read_record};
 use crate::pipeline::runner::{folder_of, key_of, remove, states};
 use crate::plan::{Node, Plan, Role, plan};
@@ -35,12 +35,21 @@ pub fn import(run: &Path, stage: &str, model: &Path, replace: bool) -> Result<()
     }
     let start = start_of(&plan, node, run)?;
     check_same_model(&start, model)?;
-    if out.exists() {
-        remove(&out)?;
-    }
-    replace_folder(&out, |folder| take(folder, node, key, &start, model))?;
+    replace_folder(&out, |folder| {
+        take(folder, node, key, &start, model)?;
+        give_way(&out, run)
+    })?;
     // What was made of the model before is no result of the run any more.
     mark_stages(&plan, &states(&plan, run, &context)?, run)
+}
+
+/// Removes an earlier training once the new one is whole; before it, what the run says of it.
+fn give_way(out: &Path, run: &Path) -> Result<()> {
+    if !out.exists() {
+        return Ok(());
+    }
+    remove_results(run)?;
+    remove(out)
 }
 
 /// Copies the model, with the run's own tokenizer and a record of where it came from.

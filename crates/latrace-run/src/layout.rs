@@ -74,6 +74,11 @@ fn read(run: &Path) -> Result<Option<Layout>> {
     bytes.map(parse).transpose().with_context(|| format!("{} is not a layout version", path.display()))
 }
 
+/// Whether a folder is that of a run, by what every run begins with: trainings have a recipe, too.
+pub(crate) fn is_run(folder: &Path) -> bool {
+    folder.join(FILE).is_file()
+}
+
 /// Whether a folder holds a run, finished or not. A folder that is absent, or holds other files, does not.
 fn holds_run(folder: &Path) -> Result<bool> {
     let cannot = || format!("cannot read the folder {}", folder.display());

@@ -222,6 +222,9 @@ fn mistakes_in_recipes_are_named_where_they_were_made() {
                 &["expected a task or a file to train on, got both"],
             ),
             ("run r.toml baselines.rft.engine.generate=cpu", 2, &["same engines for all of its methods"]),
+            ("run r.toml rounds=1000000", 2, &["rounds: expected at most 1000, got 1000000"]),
+            ("run r.toml baselines.final.method=sft", 2, &["\"final\" is a model of the run's own"]),
+            ("run r.toml baselines.a/b.method=sft", 2, &["baselines.\"a/b\": expected a name of letters"]),
             ("run r.toml engine.compute=bf17", 2, &["got \"bf17\""]),
             (
                 "train --model model --data tiny/rows.jsonl --out o learningrate=1",

@@ -142,13 +142,15 @@ fn unused(run: &Path) -> PathBuf {
 /// # Errors
 /// I/O errors.
 pub fn mark_stages(plan: &Plan, states: &[State], run: &Path) -> Result<()> {
-    let mut has_lost = false;
-    for (node, state) in plan.nodes.iter().zip(states) {
-        let stale = stale(state);
-        let is_stale = stale.is_some();
-        has_lost |= mark(&run.join(node.folder()), stale)? && is_stale;
+    let stages =
+        || plan.nodes.iter().zip(states).map(|(node, state)| (run.join(node.folder()), stale(state)));
+    for (folder, _) in stages().filter(|(_, stale)| stale.is_some()) {
+        // Before any is marked, and also of those that are: whoever was killed in between has left the results.
+        if read_record(&folder)?.is_some_and(|record| record.done) {
+            remove_results(run)?;
+        }
     }
-    if has_lost { remove_results(run) } else { Ok(()) }
+    stages().try_for_each(|(folder, stale)| mark(&folder, stale))
 }
 
 /// Why a stage is to be redone; `None` if it is not.
@@ -160,7 +162,11 @@ fn stale(state: &State) -> Option<String> {
     }
 }
 
-fn remove_results(run: &Path) -> Result<()> {
+/// Removes a run's summary, report and copy of its model, as far as they are there.
+///
+/// # Errors
+/// I/O errors.
+pub(crate) fn remove_results(run: &Path) -> Result<()> {
     let removed = |path: PathBuf, outcome: io::Result<()>| {
         if_present(outcome).map(drop).with_context(|| format!("cannot remove {}", path.display()))
     };

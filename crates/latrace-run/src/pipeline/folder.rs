@@ -233,18 +233,15 @@ fn write_record(folder: &Path, record: &StageRecord) -> Result<()> {
     })
 }
 
-/// Records why a stage is to be redone, or with `None` that it is current; returns whether it is finished and was
-/// current before. A folder without a stage stays as it is.
+/// Records why a stage is to be redone, or with `None` that it is current. A folder without a stage stays as it is.
 ///
 /// # Errors
 /// I/O errors.
-pub(crate) fn mark(folder: &Path, stale: Option<String>) -> Result<bool> {
-    let Some(record) = read_record(folder)? else { return Ok(false) };
-    let was_current = record.is_current();
-    if record.stale != stale {
-        write_record(folder, &StageRecord { stale, ..record })?;
+pub(crate) fn mark(folder: &Path, stale: Option<String>) -> Result<()> {
+    match read_record(folder)? {
+        Some(record) if record.stale != stale => write_record(folder, &StageRecord { stale, ..record }),
+        _ => Ok(()),
     }
-    Ok(was_current)
 }
 
 /// The paths in a folder, not in those below it. `cannot` names what fails, as in "cannot read the folder".

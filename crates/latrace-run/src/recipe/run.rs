@@ -574,6 +574,7 @@ impl RunRecipe {
         self.check_signs()?;
         self.dataset.check()?;
         self.verifier.check().or_else(|error| usage(format!("verifier.{error}")))?;
+        self.check_names()?;
         self.check_skipped()
     }
 
@@ -646,9 +647,34 @@ impl RunRecipe {
 
     fn check_counts(&self) -> Result<()> {
         at_least_one("rounds", self.rounds)?;
+        if self.rounds > MOST_ROUNDS {
+            return usage(format!("rounds: expected at most {MOST_ROUNDS}, got {}", self.rounds));
+        }
         self.engine.check()?;
         self.servers.validate().or_else(|error| usage(error.to_string()))?;
         self.torchrun.validate()
+    }
+
+    /// A baseline's name is that of its folder, and stands beside the run's own models.
+    fn check_names(&self) -> Result<()> {
+        let is_plain = |name: &String| {
+            let allowed = |letter: char| letter.is_alphanumeric() || "-_.".contains(letter);
+            !name.is_empty() && !name.starts_with('.') && name.chars().all(allowed)
+        };
+        for name in self.baselines.keys() {
+            if OWN_MODELS.contains(&name.as_str()) {
+                return usage(format!(
+                    "baselines.{name}: \"{name}\" is a model of the run's own: choose another name"
+                ));
+            }
+            if !is_plain(name) {
+                return usage(format!(
+                    "baselines.\"{name}\": expected a name of letters, digits, hyphens, underscores and dots, which \
+                     does not begin with a dot"
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// A misspelt name would run the baseline that was to be skipped.
@@ -658,6 +684,12 @@ impl RunRecipe {
         unknown.map_or(Ok(()), refused)
     }
 }
+
+/// More rounds than anyone has done: a slip of the keyboard would plan for hours.
+const MOST_ROUNDS: u64 = 1000;
+
+/// Names of a run's own models in tables and summaries.
+const OWN_MODELS: [&str; 4] = ["base", "initial", "posterior", "final"];
 
 impl Sampling {
     fn check(&self, name: &str) -> Result<()> {

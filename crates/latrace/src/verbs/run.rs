@@ -110,6 +110,11 @@ impl PlannedRun {
         states(&self.plan, &self.folder, &RunContext::new(&self.recipe, &self.folder)?)
     }
 
+    /// Refuses to give up what its folder holds of other settings.
+    pub(super) fn refuse_redoing(&self) -> Result<()> {
+        GivenUp::of(&self.plan, &self.states()?, &self.folder)?.refuse(&self.recipe, &self.folder)
+    }
+
     /// Does every stage that is not done, and writes the results; with `redo`, also what gives up something finished.
     /// Whoever calls this watches for Ctrl-C.
     pub(super) fn carry_out(&self, redo: bool) -> Result<RunSummary> {

@@ -69,6 +69,7 @@ pub fn run(arguments: &SweepArguments) -> Result<()> {
         return dry_run(&runs, &sweep);
     }
     let _lock = Sweep::lock(&folder)?;
+    runs.iter().try_for_each(check_kept)?;
     sweep.write(&folder)?;
     let notifier = Notifier::new(arguments.notify.as_deref(), &folder)?;
     end_children_say_and(kept_by(&folder), notifier.of_interruption())?;
@@ -88,6 +89,14 @@ fn planned(sweep: &Sweep, recipe: &Path, folder: &Path) -> Result<Vec<Job>> {
         Ok(Job { run: run.clone(), planned })
     };
     sweep.runs.iter().map(job).collect()
+}
+
+/// Refuses, before anything is written, to redo what a run has finished under another recipe.
+fn check_kept(job: &Job) -> Result<()> {
+    job.planned.refuse_redoing().map_err(|refused| {
+        let hint = "--sweep-dir NEW begins a sweep of its own";
+        Failure::usage(refused.to_string()).hint(hint).into()
+    })
 }
 
 /// Lists the runs, and changes nothing in their folders.

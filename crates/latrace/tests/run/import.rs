@@ -97,3 +97,24 @@ fn what_cannot_be_imported_is_refused_by_what_is_wrong() {
     check(&bench, &["import", "r", "01-initial", "other"], 1, "is no safetensors file");
     assert!(!bench.run_folder("r/01-initial/model.safetensors").exists());
 }
+
+#[test]
+fn a_training_gives_way_only_to_a_whole_model() {
+    let bench = Bench::new();
+    bench.done("r", &["skip=[\"rft\"]"]);
+    let before = contents(&bench.run_folder("r"));
+    let half = bench.run_folder("half");
+    fs::create_dir(&half).unwrap();
+    for file in ["config.json", "tokenizer.json", "model.safetensors"] {
+        fs::copy(bench.run_folder("r/09-final").join(file), half.join(file)).unwrap();
+    }
+    let weights = fs::read(half.join("model.safetensors")).unwrap();
+    fs::write(half.join("model.safetensors"), &weights[..weights.len() - 1]).unwrap();
+    check(&bench, &["import", "r", "09-final", "half", "--replace"], 1, "is no safetensors file");
+    assert_eq!(contents(&bench.run_folder("r")), before);
+    // Its own model, which would be gone if the folder were emptied first.
+    check(&bench, &["import", "r", "01-initial", "r/01-initial", "--replace"], 0, "goes on");
+    let name = "01-initial/model.safetensors";
+    assert_eq!(contents(&bench.run_folder("r")).get(name), before.get(name));
+    assert!(!bench.run_folder("r/summary.json").exists(), "its results were of the other training");
+}

@@ -145,3 +145,32 @@ fn clean_removes_what_is_stale_and_nothing_else() {
     assert!(left.iter().all(|(name, bytes)| before.get(name) == Some(bytes)), "the rest is as it was");
     assert!(run.join("01-initial/model.safetensors").is_file());
 }
+
+#[test]
+fn results_go_even_where_stages_were_marked_by_a_session_that_was_killed() {
+    let bench = Bench::new();
+    bench.done("r", &["skip=[\"rft\"]"]);
+    let run = bench.run_folder("r");
+    // As a kill between marking the stages and removing what was made of them would leave it.
+    for stage in ["01-initial", "09-final", "10-evaluation/final"] {
+        let marked = record(&run, stage).as_object().unwrap().clone();
+        let mut marked = Value::Object(marked);
+        marked["stale"] = "seed was 0, is 1".into();
+        fs::write(run.join(stage).join("stage.json"), marked.to_string()).unwrap();
+    }
+    killed_at(&bench, "01-initial", &["skip=[\"rft\"]", "initial.max_steps=2000"]);
+    for file in ["summary.json", "report.html", "model"] {
+        assert!(!run.join(file).exists(), "{file} is of the earlier settings");
+    }
+}
+
+#[test]
+fn clean_leaves_a_run_alone_that_lies_within_another() {
+    let bench = Bench::new();
+    bench.done("r", &["skip=[\"rft\"]"]);
+    bench.done("r/second", &["skip=[\"rft\"]", "seed=1"]);
+    let before = contents(&bench.run_folder("r"));
+    let (_, clean) = said(&bench, &["clean", "r"]);
+    assert_eq!(clean, "r holds nothing that it does not need.\n");
+    assert_eq!(contents(&bench.run_folder("r")), before);
+}

@@ -178,3 +178,16 @@ fn a_command_is_told_of_an_interruption() {
     let said = told(&bench);
     assert!(said[1] == "interrupted" && said[2].contains("r keeps what is finished"), "{said:?}");
 }
+
+#[test]
+fn a_sweep_of_a_changed_recipe_is_refused_before_anything_is_written() {
+    let bench = Bench::new();
+    let seeds = ["--seeds", "2"];
+    check(&bench, &seeds, 0, &["2 of 2"]);
+    let summary = fs::read(bench.run_folder("swept/summary.json")).unwrap();
+    let recipe = bench.folder.path().join("tiny.toml");
+    let text = fs::read_to_string(&recipe).unwrap();
+    fs::write(&recipe, text.replace("learning_rate = 1e-3", "learning_rate = 2e-3")).unwrap();
+    check(&bench, &seeds, 2, &["final.learning_rate was 0.001, is 0.002", "--sweep-dir NEW"]);
+    assert_eq!(fs::read(bench.run_folder("swept/summary.json")).unwrap(), summary);
+}
