@@ -34,7 +34,8 @@ pub use latrace_lm::checkpoint::copy_companions;
 pub use latrace_lm::config::{CONFIG_FIELDS, IGNORED_CONFIG_FIELDS};
 pub use latrace_lm::train_config;
 pub use latrace_lm::{
-    Event, Policy, RowFile, RowFileWriter, RowLengths, RowSource, TrainConfig, TrainRow, Weights,
+    CHECKPOINT_PREFIX, Event, Policy, RowFile, RowFileWriter, RowLengths, RowSource, TrainConfig, TrainRow,
+    Weights,
 };
 pub use manual::ManualEngine;
 pub use model_shape::{Parameters, check_same_model};

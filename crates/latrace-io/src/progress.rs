@@ -24,8 +24,10 @@ struct AtWork {
     saved: Option<u64>,
 }
 
-static AT_WORK: Mutex<AtWork> =
-    Mutex::new(AtWork { stage: String::new(), samples: None, counted: None, saved: None });
+/// Nothing yet, or no more.
+const IDLE: AtWork = AtWork { stage: String::new(), samples: None, counted: None, saved: None };
+
+static AT_WORK: Mutex<AtWork> = Mutex::new(IDLE);
 
 fn at_work() -> MutexGuard<'static, AtWork> {
     // A poisoned lock is safe to use: what it guards is never left half updated.
@@ -39,14 +41,14 @@ pub struct StageAtWork(());
 impl StageAtWork {
     /// Begins a stage, by its name and, where that is known before, the number of its samples.
     pub fn begin(stage: String, samples: Option<u64>) -> StageAtWork {
-        *at_work() = AtWork { stage, samples, counted: None, saved: None };
+        *at_work() = AtWork { stage, samples, ..IDLE };
         StageAtWork(())
     }
 }
 
 impl Drop for StageAtWork {
     fn drop(&mut self) {
-        *at_work() = AtWork { stage: String::new(), samples: None, counted: None, saved: None };
+        *at_work() = IDLE;
     }
 }
 
@@ -120,16 +122,16 @@ impl Progress {
     pub fn advance(&mut self, units: u64) {
         self.done += units;
         at_work().counted = Some((self.what, self.done));
-        let text = self.text();
-        match &mut self.display {
+        match &self.display {
             Display::Bar(bar) => {
-                bar.set_message(text);
+                bar.set_message(self.text());
                 bar.set_position(self.done);
             }
+            // The text only where it is shown: a count may advance a million times a second.
             Display::Log { last } if last.elapsed() >= LOG_EVERY => {
-                *last = Instant::now();
                 let stage = if self.stage.is_empty() { "" } else { &format!("stage {}: ", self.stage) };
-                tracing::info!("{stage}{text}");
+                tracing::info!("{stage}{}", self.text());
+                self.display = Display::Log { last: Instant::now() };
             }
             Display::Log { .. } => {}
         }

@@ -1,4 +1,7 @@
-//! Numbers and durations as people read them.
+//! Numbers, durations and sentences as people read them.
+
+/// Columns of a terminal.
+pub const WIDTH: usize = 80;
 
 /// A whole number with its thousands apart: 25,600.
 pub fn grouped(number: u64) -> String {
@@ -22,6 +25,23 @@ pub fn duration(seconds: f64) -> String {
         120..7200 => format!("{} min {:02} s", whole / 60, whole % 60),
         _ => format!("{} h {:02} min", whole / 3600, whole % 3600 / 60),
     }
+}
+
+/// A text in lines of at most [`WIDTH`] columns, all but the first indented as far as `opening` goes.
+pub fn wrapped(opening: &str, text: &str) -> Vec<String> {
+    let indent = " ".repeat(opening.len());
+    let mut lines = vec![opening.to_owned()];
+    for word in text.split(' ') {
+        let last = lines.len() - 1;
+        let line = &mut lines[last];
+        let separator = if line.len() == opening.len() { "" } else { " " };
+        if line.chars().count() + separator.len() + word.chars().count() <= WIDTH {
+            *line += &format!("{separator}{word}");
+        } else {
+            lines.push(format!("{indent}{word}"));
+        }
+    }
+    lines
 }
 
 #[cfg(test)]

@@ -31,6 +31,7 @@ pub use latrace_core::{SamplingParams, StopReason};
 pub use latrace_kernels::{Compute, Cpu, Device, F32, Level, PeakRates, level, unit};
 pub use model::{Model, TokenLimits};
 pub use plan::{Divisor, TrainPlan, Update};
+pub use resume::CHECKPOINT_PREFIX;
 pub use row_file::{RowFile, RowFileWriter};
 pub use rows::{Policy, RowLengths, RowSource, TrainRow, Weights};
 pub use sample::{Observer, Sample, SampleRequest, Sampler, SamplerOptions};

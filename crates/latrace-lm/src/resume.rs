@@ -22,7 +22,8 @@ const STATE: &str = "training.json";
 /// Version of checkpoints: 2 since rows are shuffled by the one scheme of random streams, so that a run begun in
 /// another order is not resumed.
 const SCHEMA: u32 = 2;
-const PREFIX: &str = "checkpoint-";
+/// How the names of checkpoints' folders begin; the number of updates follows.
+pub const CHECKPOINT_PREFIX: &str = "checkpoint-";
 const UNFINISHED: &str = ".unfinished";
 const MOMENTS: [&str; 2] = ["first_moment", "second_moment"];
 
@@ -131,7 +132,7 @@ fn checkpoints(out: &Path) -> Result<Vec<(u64, PathBuf)>> {
 }
 
 fn step_of(path: &Path) -> Option<u64> {
-    path.file_name()?.to_str()?.strip_prefix(PREFIX)?.parse().ok()
+    path.file_name()?.to_str()?.strip_prefix(CHECKPOINT_PREFIX)?.parse().ok()
 }
 
 fn paths_in(folder: &Path) -> Result<Vec<PathBuf>> {
@@ -141,7 +142,7 @@ fn paths_in(folder: &Path) -> Result<Vec<PathBuf>> {
 
 /// Writes a checkpoint, then removes those before it.
 pub(crate) fn write_checkpoint<D: Device>(out: &Path, source: &Path, now: &Snapshot<'_, D>) -> Result<()> {
-    let folder = out.join(format!("{PREFIX}{}", now.trainer.step()));
+    let folder = out.join(format!("{CHECKPOINT_PREFIX}{}", now.trainer.step()));
     write_folder(&out.join(UNFINISHED), |unfinished| {
         // In f32, exactly: a run that resumes from rounded weights would give other bits.
         now.trainer.model().save(unfinished, SaveDtype::F32, source)?;

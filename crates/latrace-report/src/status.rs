@@ -14,8 +14,7 @@ use crate::text::cannot_read_folder;
 use crate::{ShownStage, StageState};
 use latrace_run::estimate::pace::Pace;
 use latrace_run::pipeline::folder::{RunFolder, StageRecord, read_record};
-use latrace_run::plan::plan;
-use latrace_run::recipe::run::of_run;
+use latrace_run::plan::Plan;
 
 /// The status of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -69,13 +68,11 @@ pub struct StageStatus {
 pub fn look(run: &Path) -> Result<RunStatus> {
     // Before the records are read: a run that finishes in between would otherwise be shown as stopped.
     let is_at_work = RunFolder::is_at_work(run)?;
-    let mut stages = statuses(run, is_at_work)?;
-    estimate(run, &mut stages)?;
+    let (plan, stages) = crate::stages(run)?;
+    let statuses = stages.into_iter().map(|stage| status_of(run, stage, is_at_work));
+    let mut stages = statuses.collect::<Result<Vec<_>>>()?;
+    estimate(&plan, run, &mut stages)?;
     Ok(summed(run, stages, is_at_work))
-}
-
-fn statuses(run: &Path, is_at_work: bool) -> Result<Vec<StageStatus>> {
-    crate::stages(run)?.into_iter().map(|stage| status_of(run, stage, is_at_work)).collect()
 }
 
 fn summed(run: &Path, stages: Vec<StageStatus>, is_at_work: bool) -> RunStatus {
@@ -149,10 +146,8 @@ fn modified(path: &Path) -> io::Result<SystemTime> {
 }
 
 /// Estimates what has not begun by what finished stages of this run took for such work.
-fn estimate(run: &Path, stages: &mut [StageStatus]) -> Result<()> {
-    let plan = plan(&of_run(run)?)?;
-    let Some(pace) = Pace::of(&plan, run)? else { return Ok(()) };
-    // A run's stages are its plan's nodes, in their order.
+fn estimate(plan: &Plan, run: &Path, stages: &mut [StageStatus]) -> Result<()> {
+    let Some(pace) = Pace::of(plan, run)? else { return Ok(()) };
     for (id, (node, stage)) in plan.nodes.iter().zip(stages).enumerate() {
         if stage.seconds_left.is_none() {
             // Longer at work than expected: no time left is all that can be said.

@@ -5,15 +5,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use latrace_engine::CHECKPOINT_PREFIX;
 use latrace_engine::torchrun::WORK;
 
 use crate::layout;
-use crate::pipeline::folder::{RunFolder, StageRecord, read_record};
+use crate::pipeline::folder::{RunFolder, StageRecord, paths_in, read_record};
 use crate::plan::{Plan, plan};
 use crate::recipe::run::of_run;
 
-/// How the folders of a training's checkpoints begin, whoever trains.
-const CHECKPOINT: &str = "checkpoint-";
+/// What an error says that it could not do.
+const CANNOT: &str = "cannot read the folder";
 
 /// A folder that is not needed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,34 +89,28 @@ fn checkpoints(stage: &Path, record: &StageRecord) -> Result<Vec<(PathBuf, Strin
     if work.is_dir() {
         found.extend(folders_in(&work)?);
     }
-    let is_checkpoint =
-        |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(CHECKPOINT));
+    let is_checkpoint = |path: &PathBuf| {
+        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(CHECKPOINT_PREFIX))
+    };
     let why = || "a checkpoint of a finished training".to_owned();
     Ok(found.into_iter().filter(is_checkpoint).map(|path| (path, why())).collect())
 }
 
+/// The folders in a folder, in order.
 fn folders_in(folder: &Path) -> Result<Vec<PathBuf>> {
-    let cannot = || format!("cannot read the folder {}", folder.display());
-    let mut folders = Vec::new();
-    for entry in fs::read_dir(folder).with_context(cannot)? {
-        let entry = entry.with_context(cannot)?;
-        // A link is not followed: what it leads to is not the run's.
-        if entry.file_type().with_context(cannot)?.is_dir() {
-            folders.push(entry.path());
-        }
-    }
+    let mut folders = paths_in(folder, CANNOT)?;
+    // A link is not followed: what it leads to is not the run's.
+    folders.retain(|path| path.is_dir() && !path.is_symlink());
     folders.sort();
     Ok(folders)
 }
 
 /// The size of the files in a folder and below it (bytes).
 fn size(folder: &Path) -> Result<u64> {
-    let cannot = || format!("cannot read the folder {}", folder.display());
     let mut bytes = 0;
-    for entry in fs::read_dir(folder).with_context(cannot)? {
-        let entry = entry.with_context(cannot)?;
-        let about = entry.metadata().with_context(cannot)?;
-        bytes += if about.is_dir() { size(&entry.path())? } else { about.len() };
+    for path in paths_in(folder, CANNOT)? {
+        let about = path.symlink_metadata().with_context(|| format!("cannot read {}", path.display()))?;
+        bytes += if about.is_dir() { size(&path)? } else { about.len() };
     }
     Ok(bytes)
 }

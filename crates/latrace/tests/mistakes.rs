@@ -13,42 +13,8 @@ use serde_json::json;
 
 use support::Bench;
 
-/// A recipe that would take seconds.
-const RECIPE: &str = r#"
-[model]
-shape = { architectures = ["Qwen3ForCausalLM"], model_type = "qwen3", hidden_size = 16, intermediate_size = 32, num_hidden_layers = 1, num_attention_heads = 2, num_key_value_heads = 1, head_dim = 8, max_position_embeddings = 96, rms_norm_eps = 1e-6, rope_theta = 1000.0, tie_word_embeddings = true }
-
-[questions]
-task = "walk"
-sizes = { traced = 8, untraced = 8, validation = 2, test = 4 }
-
-[initial]
-batch_size = 4
-max_steps = 2
-
-[posterior]
-batch_size = 4
-max_steps = 2
-
-[traces]
-n = 2
-max_new_tokens = 8
-
-[answers]
-n = 1
-max_new_tokens = 4
-
-[final]
-batch_size = 4
-max_steps = 2
-
-[evaluation]
-n = 1
-max_new_tokens = 8
-
-[baselines.rft]
-method = "rft"
-"#;
+/// A recipe that is right.
+const RECIPE: &str = include_str!("../../../recipes/quickstart.toml");
 
 /// A folder with a recipe, a model without weights and files of rows, good and bad.
 fn bench() -> Bench {

@@ -10,13 +10,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use latrace_io::files::write_atomically;
+use latrace_lm::CHECKPOINT_PREFIX;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::files::read_json_if_there;
 
 const STATE: &str = "training.json";
-const PREFIX: &str = "checkpoint-";
 
 /// A complete checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -97,7 +97,7 @@ fn checkpoints(work: &Path) -> Result<Vec<(u64, PathBuf)>> {
 }
 
 fn step_of(path: &Path) -> Option<u64> {
-    path.file_name()?.to_str()?.strip_prefix(PREFIX)?.parse().ok()
+    path.file_name()?.to_str()?.strip_prefix(CHECKPOINT_PREFIX)?.parse().ok()
 }
 
 /// Removes all checkpoints but that of `step`.

@@ -28,7 +28,7 @@ use evaluation::Measurements;
 use latrace_run::diagnostics::Diagnostics;
 use latrace_run::layout::RECIPE;
 use latrace_run::pipeline::summary::{RunSummary, SUMMARY};
-use latrace_run::plan::Stage;
+use latrace_run::plan::{Plan, Stage};
 use latrace_run::recipe::run::{Method, RunRecipe, of_run as recipe};
 pub(crate) use methods::leaves;
 use sampled::Sampled;
@@ -92,12 +92,14 @@ impl Collector {
     }
 }
 
-/// The current state of a run's stages, without reading its tables.
+/// A run's plan and the current state of its stages, one for each node, without reading its tables.
 ///
 /// # Errors
 /// The folder is not a run folder; records that cannot be read.
-pub fn stages(run: &Path) -> Result<Vec<ShownStage>> {
-    RunStages::look(run, &recipe(run)?)?.shown()
+pub fn stages(run: &Path) -> Result<(Plan, Vec<ShownStage>)> {
+    let stages = RunStages::look(run, &recipe(run)?)?;
+    let shown = stages.shown()?;
+    Ok((stages.plan, shown))
 }
 
 /// A run's identity and training curves, without reading its tables.
@@ -116,7 +118,7 @@ fn describe(run: &Path, recipe: &RunRecipe, stages: &RunStages) -> Result<Run> {
     Ok(Run {
         name: folder_name(run)?,
         task: subject(recipe),
-        method: Some(method_name(recipe.method)?),
+        method: Some(recipe.method.name()),
         methods: methods::of(recipe)?,
         seed: Some(recipe.seed),
         version: summary.as_ref().map(|summary| summary.version.clone()),
@@ -152,13 +154,6 @@ fn file_name(path: &Path) -> Option<String> {
 fn recipe_text(run: &Path) -> Result<String> {
     let path = run.join(RECIPE);
     fs::read_to_string(&path).with_context(|| cannot_read(&path))
-}
-
-/// The name as spelt in recipes.
-fn method_name(method: Method) -> Result<String> {
-    // Through serde, which has the names: a method is a unit variant, and so becomes a string.
-    let value = serde_json::to_value(method)?;
-    Ok(value.as_str().unwrap_or_default().to_owned())
 }
 
 /// The contents of finished stages' tables.

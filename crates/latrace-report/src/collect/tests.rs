@@ -16,7 +16,7 @@ use crate::data::{AnsweredQuestion, ModelRole, ShownResponse, StageState};
 /// A run folder whose stages the tests write themselves.
 struct WrittenRun {
     folder: tempfile::TempDir,
-    plan: latrace_run::plan::Plan,
+    plan: Plan,
 }
 
 impl WrittenRun {
@@ -235,7 +235,7 @@ fn the_time_of_a_stage_is_shown_when_it_is_done() {
     let run = WrittenRun::new(&[]);
     run.begin(None, 1, Stage::Model);
     run.done(None, 1, Stage::Questions, &[question("a", Split::Train, true, true)], Value::Null);
-    let stages = stages(run.path()).unwrap();
+    let (_, stages) = stages(run.path()).unwrap();
     assert_eq!((stages[0].state, stages[0].seconds), (StageState::Begun, None));
     assert!(stages[1].state == StageState::Done && stages[1].seconds.unwrap() >= 7.0);
     assert_eq!(stages[2].state, StageState::Waiting);

@@ -6,13 +6,15 @@ mod wording;
 
 pub(crate) use wording::percent;
 
+use latrace_io::words::grouped;
+
 use super::data::{
     ExampleQuestion, Findings, MeasuredModel, ModelRole, PairedComparison, QuestionCounts, ReportData,
     StageState,
 };
 use super::text::capital;
 use remarks::remarks;
-use wording::{count, difference, example, method_name, plural, with_interval};
+use wording::{difference, example, method_name, plural, with_interval};
 
 /// The findings for `data`, whose own `findings` are ignored.
 pub fn findings(data: &ReportData) -> Findings {
@@ -106,8 +108,8 @@ fn training_questions(questions: &QuestionCounts) -> String {
     }
     format!(
         "{start} {} of them come with a written-out thought; the other {} only with {}.",
-        count(with as u64),
-        count(rest as u64),
+        grouped(with as u64),
+        grouped(rest as u64),
         hints(questions)
     )
 }

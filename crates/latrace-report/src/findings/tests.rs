@@ -1,5 +1,4 @@
 use super::remarks::note;
-use super::wording::count;
 use super::*;
 use crate::data::{
     ByDifficulty, ExampleQuestion, FunnelStep, Histogram, NamedMethod, RemarkKind, Training, TrainingPoint,
@@ -201,7 +200,7 @@ fn a_run_that_has_just_begun_claims_nothing() {
 #[test]
 fn large_numbers_have_commas() {
     assert_eq!(
-        [count(7), count(1_000), count(16_710), count(1_234_567)],
+        [grouped(7), grouped(1_000), grouped(16_710), grouped(1_234_567)],
         ["7", "1,000", "16,710", "1,234,567"]
     );
 }

@@ -1,5 +1,6 @@
 //! Numbers and names within sentences.
 
+use latrace_io::words::grouped;
 use latrace_objective::statistics::Interval;
 use latrace_run::recipe::method_texts::short_name;
 
@@ -52,20 +53,8 @@ fn tenths(value: f64) -> f64 {
     (value * 10.0).round() / 10.0
 }
 
-/// A number with commas between groups of three digits.
-pub(super) fn count(number: u64) -> String {
-    let digits = number.to_string();
-    let starts_group = |at: usize| at > 0 && (digits.len() - at).is_multiple_of(3);
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        text.extend(starts_group(at).then_some(','));
-        text.push(digit);
-    }
-    text
-}
-
 pub(super) fn plural(number: u64, noun: &str) -> String {
-    format!("{} {noun}{}", count(number), if number == 1 { "" } else { "s" })
+    format!("{} {noun}{}", grouped(number), if number == 1 { "" } else { "s" })
 }
 
 /// The beginning of a question, on one line.

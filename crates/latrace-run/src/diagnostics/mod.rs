@@ -26,7 +26,6 @@ use finished::{Finished, Found};
 pub use ceiling::is_ceiling;
 pub use costs::trained_tokens;
 pub use words::in_lines;
-pub(crate) use words::wrapped;
 
 /// Accuracy on the questions that it is trained on below which pi_theta0 is said not to fit its own traces. From
 /// three built-in tasks, one seed each: with 99.8 % and 70.0 % the method gained, with 36.7 % it did not, whatever

@@ -1,12 +1,10 @@
 //! The diagnostics in words, for a terminal of 80 columns.
 
+use latrace_io::words::wrapped;
 use latrace_objective::statistics::Accuracy;
 
 use super::SamplerMismatch;
 use super::{Diagnostics, FITS, Lift, MethodCost, StepValidity};
-
-/// Columns of a terminal.
-const WIDTH: usize = 80;
 
 /// How the compared answers are sampled.
 const SETTINGS: &str = "The initial model answers with the settings of the evaluation; the posterior's traces and \
@@ -148,27 +146,11 @@ fn does_not_lift(lift: &Lift) -> Option<String> {
     })
 }
 
-/// A text in lines of at most [`WIDTH`] columns, all but the first indented as far as `opening` goes.
-pub(crate) fn wrapped(opening: &str, text: &str) -> Vec<String> {
-    let indent = " ".repeat(opening.len());
-    let mut lines = vec![opening.to_owned()];
-    for word in text.split(' ') {
-        let last = lines.len() - 1;
-        let line = &mut lines[last];
-        let separator = if line.len() == opening.len() { "" } else { " " };
-        if line.chars().count() + separator.len() + word.chars().count() <= WIDTH {
-            *line += &format!("{separator}{word}");
-        } else {
-            lines.push(format!("{indent}{word}"));
-        }
-    }
-    lines
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
 
+    use latrace_io::words::WIDTH;
     use latrace_objective::statistics::Interval;
 
     use super::*;

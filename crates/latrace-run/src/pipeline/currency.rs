@@ -14,7 +14,7 @@ use super::folder::{mark, read_record};
 use super::runner::State;
 use super::summary::SUMMARY;
 use crate::layout::PAGE;
-use crate::plan::{Node, Plan, Settings};
+use crate::plan::{Node, Plan};
 use crate::present::if_present;
 use crate::recipe::run::{RunRecipe, of_run};
 use crate::release::MODEL;
@@ -60,7 +60,7 @@ impl<'a> GivenUp<'a> {
     /// # Errors
     /// Names the settings that differ from those of the folder, and what would be redone.
     pub fn refuse(&self, recipe: &RunRecipe, run: &Path) -> Result<()> {
-        let has_trained = self.nodes.iter().any(|node| is_training(node));
+        let has_trained = self.nodes.iter().any(|node| node.is_training());
         if self.nodes.is_empty() || !(has_trained || self.of_finished) {
             return Ok(());
         }
@@ -87,7 +87,7 @@ impl<'a> GivenUp<'a> {
         let trainings: Vec<String> = self
             .nodes
             .iter()
-            .filter(|node| is_training(node))
+            .filter(|node| node.is_training())
             .map(|node| node.folder().display().to_string())
             .collect();
         let stages = match self.nodes.len() {
@@ -124,10 +124,6 @@ fn remove_seed(section: &mut Value, seed: &Value) {
     section.values_mut().for_each(|inner| remove_seed(inner, seed));
 }
 
-fn is_training(node: &Node) -> bool {
-    matches!(node.settings, Settings::Fit(_))
-}
-
 /// A folder beside a run's that is not there yet.
 fn unused(run: &Path) -> PathBuf {
     let name = run.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -144,11 +140,13 @@ fn unused(run: &Path) -> PathBuf {
 pub fn mark_stages(plan: &Plan, states: &[State], run: &Path) -> Result<()> {
     let stages =
         || plan.nodes.iter().zip(states).map(|(node, state)| (run.join(node.folder()), stale(state)));
+    let mut is_lost = false;
     for (folder, _) in stages().filter(|(_, stale)| stale.is_some()) {
+        is_lost |= read_record(&folder)?.is_some_and(|record| record.done);
+    }
+    if is_lost {
         // Before any is marked, and also of those that are: whoever was killed in between has left the results.
-        if read_record(&folder)?.is_some_and(|record| record.done) {
-            remove_results(run)?;
-        }
+        remove_results(run)?;
     }
     stages().try_for_each(|(folder, stale)| mark(&folder, stale))
 }

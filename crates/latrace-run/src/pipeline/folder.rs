@@ -82,7 +82,7 @@ impl RunFolder {
         // Checked before anything is written, so that a run with another layout is left unchanged.
         layout::check(path)?;
         fs::create_dir_all(path).with_context(|| format!("cannot make the folder {}", path.display()))?;
-        let folder = RunFolder { path: path.to_owned(), _lock: locked(path)? };
+        let folder = RunFolder { path: path.to_owned(), _lock: locked(path, "--run-dir")? };
         // Only under the lock: another process may be writing the files that this removes.
         layout::claim(path)?;
         remove_temporary(path)?;
@@ -107,21 +107,22 @@ impl RunFolder {
     }
 }
 
-/// Opens and locks the lock file. The system drops the lock with the process, so that a kill leaves none.
-fn locked(path: &Path) -> Result<File> {
+/// Opens and locks the lock file. The system drops the lock with the process, so that a kill leaves none. `flag` is what chooses another
+/// folder.
+pub(crate) fn locked(path: &Path, flag: &str) -> Result<File> {
     let file = path.join(LOCK);
     let cannot = || format!("cannot lock {}", file.display());
     let lock = File::options().create(true).truncate(false).write(true).open(&file).with_context(cannot)?;
     match try_for_a_moment(&lock) {
         Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(is_in_use(path).into()),
+        Err(TryLockError::WouldBlock) => Err(is_in_use(path, flag).into()),
         Err(TryLockError::Error(error)) => Err(error).with_context(cannot),
     }
 }
 
-fn is_in_use(path: &Path) -> Failure {
+fn is_in_use(path: &Path, flag: &str) -> Failure {
     Failure::work(format!("another process is working in {}", path.display()))
-        .hint("wait for it to finish, or choose another folder with --run-dir")
+        .hint(format!("wait for it to finish, or choose another folder with {flag}"))
 }
 
 /// Retries for a moment, because [`RunFolder::is_at_work`] of another process also holds the lock briefly.
@@ -245,7 +246,7 @@ pub(crate) fn mark(folder: &Path, stale: Option<String>) -> Result<()> {
 }
 
 /// The paths in a folder, not in those below it. `cannot` names what fails, as in "cannot read the folder".
-fn paths_in(folder: &Path, cannot: &str) -> Result<Vec<PathBuf>> {
+pub(crate) fn paths_in(folder: &Path, cannot: &str) -> Result<Vec<PathBuf>> {
     let context = || format!("{cannot} {}", folder.display());
     let entries = fs::read_dir(folder).with_context(context)?;
     entries.map(|entry| Ok(entry.with_context(context)?.path())).collect()

@@ -143,7 +143,7 @@ fn say_done(plan: &Plan, id: NodeId, run: &Path) -> Result<()> {
     let node = &plan.nodes[id];
     let folder = run.join(node.folder());
     let record = read_record(&folder)?.context("a finished stage has no record")?;
-    let trained = if matches!(node.settings, Settings::Fit(_)) { trained_tokens(&folder)? } else { None };
+    let trained = if node.is_training() { trained_tokens(&folder)? } else { None };
     let pace = Pace::of(plan, run)?;
     tracing::info!("stage {}: {}", label(plan, id), stage_line(node, &record, trained, pace.as_ref()));
     Ok(())

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
+use latrace_io::words::wrapped;
 use latrace_objective::statistics::Accuracy;
 use latrace_questions::contamination::Contamination;
 
 use super::summary::{ModelSummary, RunSummary};
-use crate::diagnostics::{in_lines, wrapped};
+use crate::diagnostics::in_lines;
 use crate::release::MODEL;
 
 /// The summary as text: a table, and its interpretation.

@@ -126,7 +126,12 @@ impl Node {
 
     /// Its folder, if it is a training.
     fn trained_in(&self) -> Option<PathBuf> {
-        matches!(self.settings, Settings::Fit(_)).then(|| self.folder())
+        self.is_training().then(|| self.folder())
+    }
+
+    /// Whether it trains a model.
+    pub fn is_training(&self) -> bool {
+        matches!(self.settings, Settings::Fit(_))
     }
 
     /// The input of a role, if the node has one.

@@ -12,6 +12,7 @@ use latrace_engine::train_config::Loss;
 use latrace_engine::{TorchrunConfig, TrainConfig};
 use latrace_objective::{AnswerChoice, AnswerEstimator, Fallback, Selection, Weighting};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use toml::{Table, Value};
 
 pub use super::distillation::{Contrast, Distillation};
@@ -109,6 +110,12 @@ pub enum Method {
 }
 
 impl Method {
+    /// The name as spelt in recipes.
+    pub fn name(self) -> String {
+        // Through serde, which has the names: a method is a unit variant, and so becomes a string.
+        json!(self).as_str().unwrap_or_default().to_owned()
+    }
+
     /// Whether the method trains on rewarded samples.
     pub fn is_policy_gradient(self) -> bool {
         matches!(self, Method::BinaryRl | Method::Grpo | Method::MaxRl | Method::SelfDistillation)

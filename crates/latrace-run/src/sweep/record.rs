@@ -1,7 +1,7 @@
 //! `sweep.json`: the runs of a sweep, their folders and settings.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -11,13 +11,11 @@ use serde::{Deserialize, Serialize};
 
 use super::grid::{Grid, RunSettings, SweptKey};
 use super::names;
+use crate::pipeline::folder::locked;
 use crate::present::if_present;
 
 /// The file in a sweep's folder.
 pub const SWEEP: &str = "sweep.json";
-
-/// The lock file. It stays, as that of a run does.
-const LOCK: &str = "lock";
 
 /// `sweep.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,16 +79,8 @@ impl Sweep {
     /// # Errors
     /// Another process is working in it.
     pub fn lock(folder: &Path) -> Result<File> {
-        let path = folder.join(LOCK);
-        let cannot = || format!("cannot lock {}", path.display());
-        fs::create_dir_all(folder).with_context(cannot)?;
-        let file =
-            File::options().create(true).truncate(false).write(true).open(&path).with_context(cannot)?;
-        match file.try_lock() {
-            Ok(()) => Ok(file),
-            Err(TryLockError::WouldBlock) => Err(is_in_use(folder).into()),
-            Err(TryLockError::Error(error)) => Err(error).with_context(cannot),
-        }
+        fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+        locked(folder, "--sweep-dir")
     }
 
     /// Writes `sweep.json`, whole or not at all.
@@ -136,11 +126,6 @@ fn read(folder: &Path) -> Result<Option<Sweep>> {
     let bytes = if_present(fs::read(&path)).with_context(|| format!("cannot read {}", path.display()))?;
     let parse = |bytes: Vec<u8>| serde_json::from_slice(&bytes);
     bytes.map(parse).transpose().with_context(|| format!("{} is no record of a sweep", path.display()))
-}
-
-fn is_in_use(folder: &Path) -> Failure {
-    Failure::work(format!("another process is working in {}", folder.display()))
-        .hint("wait for it to finish, or choose another folder with --sweep-dir")
 }
 
 fn refused(message: String) -> anyhow::Error {

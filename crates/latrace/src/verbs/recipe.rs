@@ -7,8 +7,7 @@ use clap::{Args, Subcommand};
 use latrace_io::failure::Failure;
 use latrace_run::plan::{Plan, plan};
 use latrace_run::recipe::missing_files;
-use latrace_run::recipe::run::{Method, RunRecipe};
-use serde_json::{Value, json};
+use latrace_run::recipe::run::RunRecipe;
 use tracing::warn;
 
 use super::output::{print, write};
@@ -99,13 +98,6 @@ fn in_a_sentence(recipe: &RunRecipe, plan: &Plan) -> String {
         1 => format!("1 baseline ({}) with {} more", names[0], all - own),
         count => format!("{count} baselines ({}) with {} more", names.join(", "), all - own),
     };
-    let method = method_name(recipe.method);
+    let method = recipe.method.name();
     format!("trains {model} on {questions} by the method {method}{rounds}; {own} stages, and {baselines}")
-}
-
-fn method_name(method: Method) -> String {
-    match json!(method) {
-        Value::String(name) => name,
-        other => other.to_string(),
-    }
 }

@@ -110,9 +110,9 @@ impl PlannedRun {
         states(&self.plan, &self.folder, &RunContext::new(&self.recipe, &self.folder)?)
     }
 
-    /// Refuses to give up what its folder holds of other settings.
-    pub(super) fn refuse_redoing(&self) -> Result<()> {
-        GivenUp::of(&self.plan, &self.states()?, &self.folder)?.refuse(&self.recipe, &self.folder)
+    /// Refuses to give up what its folder holds of other settings, by the states of its stages.
+    pub(super) fn refuse_redoing(&self, states: &[State]) -> Result<()> {
+        GivenUp::of(&self.plan, states, &self.folder)?.refuse(&self.recipe, &self.folder)
     }
 
     /// Does every stage that is not done, and writes the results; with `redo`, also what gives up something finished.
@@ -125,7 +125,7 @@ impl PlannedRun {
         check_unchanged(&recipe.model, folder)?;
         let states = states(plan, folder, &context)?;
         if !redo {
-            GivenUp::of(plan, &states, folder)?.refuse(recipe, folder)?;
+            self.refuse_redoing(&states)?;
         }
         runner::check_installed(plan, &states, &context)?;
         // Before the recipe, so that no result of the earlier one is ever taken for one of this.

@@ -69,12 +69,13 @@ pub fn run(arguments: &SweepArguments) -> Result<()> {
         return dry_run(&runs, &sweep);
     }
     let _lock = Sweep::lock(&folder)?;
-    runs.iter().try_for_each(check_kept)?;
+    let done: Vec<bool> = runs.iter().map(check_kept).collect::<Result<_>>()?;
     sweep.write(&folder)?;
     let notifier = Notifier::new(arguments.notify.as_deref(), &folder)?;
     end_children_say_and(kept_by(&folder), notifier.of_interruption())?;
-    notifier
-        .tell(Ongoing { grid: &grid, folder: &folder, finished: Vec::new(), failed: Vec::new() }.work(&runs))
+    notifier.tell(
+        Ongoing { grid: &grid, folder: &folder, finished: Vec::new(), failed: Vec::new() }.work(&runs, &done),
+    )
 }
 
 /// A run of the sweep, resolved.
@@ -91,12 +92,15 @@ fn planned(sweep: &Sweep, recipe: &Path, folder: &Path) -> Result<Vec<Job>> {
     sweep.runs.iter().map(job).collect()
 }
 
-/// Refuses, before anything is written, to redo what a run has finished under another recipe.
-fn check_kept(job: &Job) -> Result<()> {
-    job.planned.refuse_redoing().map_err(|refused| {
+/// Refuses, before anything is written, to redo what a run has finished under another recipe; says whether it is done.
+fn check_kept(job: &Job) -> Result<bool> {
+    // Once: it reads every file of what is finished. What cannot be told is told by the run itself, and the others go on.
+    let Ok(states) = job.planned.states() else { return Ok(false) };
+    job.planned.refuse_redoing(&states).map_err(|refused| {
         let hint = "--sweep-dir NEW begins a sweep of its own";
-        Failure::usage(refused.to_string()).hint(hint).into()
-    })
+        Failure::usage(refused.to_string()).hint(hint)
+    })?;
+    Ok(are_done(&states))
 }
 
 /// Lists the runs, and changes nothing in their folders.
@@ -144,14 +148,16 @@ struct Ongoing<'a> {
 
 impl Ongoing<'_> {
     /// Carries out every run that is not finished, and gives the sweep in one line.
-    fn work(mut self, jobs: &[Job]) -> Result<String> {
+    fn work(mut self, jobs: &[Job], done: &[bool]) -> Result<String> {
         let mut is_shown = false;
-        for (place, job) in jobs.iter().enumerate() {
+        for (place, (job, &is_done)) in jobs.iter().zip(done).enumerate() {
             let label = format!("run {} of {}, {}", place + 1, jobs.len(), job.run.folder);
-            match carried_out(&job.planned, &label) {
-                Ok(is_new) => {
+            info!("{label}: {}", if is_done { "done already" } else { "begins" });
+            // A finished run is kept by its own resuming.
+            match job.planned.carry_out(false) {
+                Ok(_) => {
                     self.finished.push(job.run.clone());
-                    is_shown = is_new;
+                    is_shown = !is_done;
                 }
                 Err(failure) => {
                     // An error may follow from the end of children, when the whole sweep is told to stop.
@@ -192,12 +198,4 @@ impl Ongoing<'_> {
         print(&format!("The runs on one page: {}", shell_line(&words)))?;
         Ok(format!("{all} runs done"))
     }
-}
-
-/// Carries out a run; whether a stage of it was left to do. A finished run is kept by its own resuming.
-fn carried_out(run: &PlannedRun, label: &str) -> Result<bool> {
-    let is_done = are_done(&run.states()?);
-    info!("{label}: {}", if is_done { "done already" } else { "begins" });
-    run.carry_out(false)?;
-    Ok(!is_done)
 }
