@@ -5,6 +5,7 @@
 //! multiples of [`KEYS`] from the start of the sequence, so a query's result does not depend on which queries
 //! are computed beside it.
 
+use crate::buffer::Buffer;
 use crate::gemm::{Matrix, MatrixProduct, Start, TiledSerial};
 use crate::log_sum_exp::largest;
 use crate::parallel::{Scratch, Shared, for_each, with_scratch};
@@ -58,7 +59,7 @@ const QUERIES: usize = 64;
 pub(crate) const KEYS: usize = 64;
 
 thread_local! {
-    static SCRATCH: Scratch = const { Scratch::new(Vec::new()) };
+    static SCRATCH: Scratch = const { Scratch::new(Buffer::new()) };
 }
 
 /// One head's values, `offset` into each token's `width`.

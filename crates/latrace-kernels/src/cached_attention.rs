@@ -10,6 +10,7 @@
 
 use crate::AttentionShape;
 use crate::attention::{KEYS, Sight, normalise, online_softmax};
+use crate::buffer::Buffer;
 use crate::gemm::Sum;
 use crate::parallel::{Scratch, Shared, for_each, with_scratch};
 use crate::tile::{Ahead, Tile, tiles, with_panel};
@@ -46,7 +47,7 @@ const QUERIES: usize = 64;
 const FEW: usize = 8;
 
 thread_local! {
-    static SCRATCH: Scratch = const { Scratch::new(Vec::new()) };
+    static SCRATCH: Scratch = const { Scratch::new(Buffer::new()) };
 }
 
 /// The padded width of a value row: every panel is whole.

@@ -1,8 +1,10 @@
 //! The CPU as a device: f32, all threads of the current rayon pool.
 
 use std::borrow::Cow;
+use std::ops::DerefMut;
 
 use crate::bf16::{self, Unit, unit};
+use crate::buffer::Buffer;
 use crate::compute::{Compute, F32};
 use crate::element::Element;
 use crate::gemm::Sum;
@@ -11,8 +13,8 @@ use crate::{
     AdamW, AttentionShape, CacheSpan, Choice, Device, Draw, PackedWeights, Rotation, Start, TokenLoss, Weight,
 };
 use crate::{
-    adamw, attention, cached_attention, choice, dropout, embedding, head, large_pages, linear, packed,
-    rms_norm, rotary, swiglu,
+    adamw, attention, cached_attention, choice, dropout, embedding, head, linear, packed, rms_norm, rotary,
+    swiglu,
 };
 
 /// The CPU.
@@ -33,7 +35,7 @@ impl Cpu {
         self,
         y: &mut [f32],
         x: &[f32],
-        w: &PackedWeights<'_, Vec<f32>>,
+        w: &PackedWeights<'_, Buffer>,
         rows: usize,
         start: Start<'_>,
     ) {
@@ -71,12 +73,12 @@ macro_rules! each_width {
 }
 
 /// A product that starts from the bias saves a pass over its outputs.
-fn from_bias(b: Option<&Vec<f32>>) -> Start<'_> {
+fn from_bias(b: Option<&Buffer>) -> Start<'_> {
     b.map_or(Start::Zero, |b| Start::Row(b))
 }
 
 impl Device for Cpu {
-    type Buffer = Vec<f32>;
+    type Buffer = Buffer;
     type Narrow = Vec<half::bf16>;
 
     fn arithmetic(&self) -> &'static str {
@@ -87,75 +89,68 @@ impl Device for Cpu {
         }
     }
 
-    fn zeros(&self, length: usize) -> Vec<f32> {
-        vec![0.0; length]
+    fn zeros(&self, length: usize) -> Buffer {
+        Buffer::zeros(length)
     }
 
-    fn upload(&self, values: Vec<f32>) -> Vec<f32> {
-        values
+    fn upload(&self, values: Vec<f32>) -> Buffer {
+        values.into()
     }
 
     fn upload_narrow(&self, values: Vec<half::bf16>) -> Vec<half::bf16> {
         values
     }
 
-    fn narrow(&self, buffer: &Vec<f32>) -> Vec<half::bf16> {
+    fn narrow(&self, buffer: &Buffer) -> Vec<half::bf16> {
         buffer.iter().map(|value| half::bf16::from_f32(*value)).collect()
     }
 
-    fn widen(&self, narrow: &Vec<half::bf16>) -> Vec<f32> {
-        narrow.iter().map(|value| value.wide()).collect()
+    fn widen(&self, narrow: &Vec<half::bf16>) -> Buffer {
+        narrow.iter().map(|value| value.wide()).collect::<Vec<_>>().into()
     }
 
     fn narrow_length(&self, narrow: &Vec<half::bf16>) -> usize {
         narrow.len()
     }
 
-    fn download(&self, buffer: &Vec<f32>, values: &mut [f32]) {
+    fn download(&self, buffer: &Buffer, values: &mut [f32]) {
         values.copy_from_slice(&buffer[..values.len()]);
     }
 
-    fn host<'a>(&self, buffer: &'a Vec<f32>) -> Cow<'a, [f32]> {
-        buffer.into()
+    fn host<'a>(&self, buffer: &'a Buffer) -> Cow<'a, [f32]> {
+        (&buffer[..]).into()
     }
 
-    fn length(&self, buffer: &Vec<f32>) -> usize {
+    fn length(&self, buffer: &Buffer) -> usize {
         buffer.len()
     }
 
-    fn clear(&self, buffer: &mut Vec<f32>) {
+    fn clear(&self, buffer: &mut Buffer) {
         buffer.fill(0.0);
     }
 
-    fn copy(&self, target: &mut Vec<f32>, source: &Vec<f32>, length: usize) {
+    fn copy(&self, target: &mut Buffer, source: &Buffer, length: usize) {
         target[..length].copy_from_slice(&source[..length]);
     }
 
-    fn gather_rows(&self, y: &mut Vec<f32>, index: &[u32], table: &Vec<f32>, d: usize) {
+    fn gather_rows(&self, y: &mut Buffer, index: &[u32], table: &Buffer, d: usize) {
         embedding::gather_rows(&mut y[..index.len() * d], index, table, d);
     }
 
-    fn embed(&self, y: &mut Vec<f32>, ids: &[u32], table: Weight<'_, Self>, d: usize) {
+    fn embed(&self, y: &mut Buffer, ids: &[u32], table: Weight<'_, Self>, d: usize) {
         each_width!(table, table => embedding::gather_rows(&mut y[..ids.len() * d], ids, table, d));
     }
 
-    fn scatter_add_rows(
-        &self,
-        table: &mut Vec<f32>,
-        index: &[u32],
-        y: &Vec<f32>,
-        d: usize,
-        skip: Option<u32>,
-    ) {
+    fn scatter_add_rows(&self, table: &mut Buffer, index: &[u32], y: &Buffer, d: usize, skip: Option<u32>) {
         embedding::scatter_add_rows(table, index, &y[..index.len() * d], d, skip);
     }
 
     fn rms_norm(
         &self,
-        y: &mut Vec<f32>,
-        inverse_rms: &mut Vec<f32>,
-        x: &Vec<f32>,
-        w: &Vec<f32>,
+        y: &mut Buffer,
+        inverse_rms: &mut Buffer,
+        x: &Buffer,
+        w: &Buffer,
         epsilon: f32,
         rows: usize,
     ) {
@@ -165,18 +160,18 @@ impl Device for Cpu {
 
     fn rms_norm_backward(
         &self,
-        dx: &mut Vec<f32>,
-        dw: Option<&mut Vec<f32>>,
-        dy: &Vec<f32>,
-        x: &Vec<f32>,
-        w: &Vec<f32>,
-        inverse_rms: &Vec<f32>,
+        dx: &mut Buffer,
+        dw: Option<&mut Buffer>,
+        dy: &Buffer,
+        x: &Buffer,
+        w: &Buffer,
+        inverse_rms: &Buffer,
         rows: usize,
     ) {
         let length = rows * w.len();
         rms_norm::rms_norm_backward(
             &mut dx[..length],
-            dw.map(Vec::as_mut_slice),
+            dw.map(Buffer::deref_mut),
             &dy[..length],
             &x[..length],
             w,
@@ -186,10 +181,10 @@ impl Device for Cpu {
 
     fn linear(
         &self,
-        y: &mut Vec<f32>,
-        x: &Vec<f32>,
+        y: &mut Buffer,
+        x: &Buffer,
         w: Weight<'_, Self>,
-        b: Option<&Vec<f32>>,
+        b: Option<&Buffer>,
         rows: usize,
         inputs: usize,
     ) {
@@ -198,41 +193,41 @@ impl Device for Cpu {
 
     fn linear_add(
         &self,
-        y: &mut Vec<f32>,
-        x: &Vec<f32>,
+        y: &mut Buffer,
+        x: &Buffer,
         w: Weight<'_, Self>,
-        b: Option<&Vec<f32>>,
+        b: Option<&Buffer>,
         rows: usize,
         inputs: usize,
     ) {
         each_width!(w, w => {
             let y = of_rows(y, rows, w, inputs);
             linear::linear(self.compute.product(Sum::Blocks), y, x, w, rows, inputs, Start::Accumulate);
-            linear::add_bias(y, b);
+            linear::add_bias(y, b.map(|b| &b[..]));
         });
     }
 
     fn linear_residual(
         &self,
-        y: &mut Vec<f32>,
-        residual: &Vec<f32>,
-        x: &Vec<f32>,
+        y: &mut Buffer,
+        residual: &Buffer,
+        x: &Buffer,
         w: Weight<'_, Self>,
-        b: Option<&Vec<f32>>,
+        b: Option<&Buffer>,
         rows: usize,
         inputs: usize,
     ) {
         each_width!(w, w => {
             let y = of_rows(y, rows, w, inputs);
             linear::linear(self.compute.product(Sum::Blocks), y, x, w, rows, inputs, Start::Matrix(residual));
-            linear::add_bias(y, b);
+            linear::add_bias(y, b.map(|b| &b[..]));
         });
     }
 
     fn linear_input_gradient(
         &self,
-        dx: &mut Vec<f32>,
-        dy: &Vec<f32>,
+        dx: &mut Buffer,
+        dy: &Buffer,
         w: Weight<'_, Self>,
         rows: usize,
         inputs: usize,
@@ -242,8 +237,8 @@ impl Device for Cpu {
 
     fn linear_input_gradient_add(
         &self,
-        dx: &mut Vec<f32>,
-        dy: &Vec<f32>,
+        dx: &mut Buffer,
+        dy: &Buffer,
         w: Weight<'_, Self>,
         rows: usize,
         inputs: usize,
@@ -253,10 +248,10 @@ impl Device for Cpu {
 
     fn linear_parameter_gradient(
         &self,
-        dw: Option<&mut Vec<f32>>,
-        db: Option<&mut Vec<f32>>,
-        dy: &Vec<f32>,
-        x: &Vec<f32>,
+        dw: Option<&mut Buffer>,
+        db: Option<&mut Buffer>,
+        dy: &Buffer,
+        x: &Buffer,
         rows: usize,
         inputs: usize,
     ) {
@@ -269,27 +264,27 @@ impl Device for Cpu {
         }
     }
 
-    fn scale(&self, x: &mut Vec<f32>, factor: f32, length: usize) {
+    fn scale(&self, x: &mut Buffer, factor: f32, length: usize) {
         dropout::scale(&mut x[..length], factor);
     }
 
-    fn dropout(&self, y: &mut Vec<f32>, x: &Vec<f32>, keys: &[u64], rate: f32, width: usize) {
+    fn dropout(&self, y: &mut Buffer, x: &Buffer, keys: &[u64], rate: f32, width: usize) {
         dropout::dropout(y, x, keys, rate, width);
     }
 
-    fn dropout_backward(&self, dx: &mut Vec<f32>, dy: &Vec<f32>, keys: &[u64], rate: f32, width: usize) {
+    fn dropout_backward(&self, dx: &mut Buffer, dy: &Buffer, keys: &[u64], rate: f32, width: usize) {
         dropout::dropout_backward(dx, dy, keys, rate, width);
     }
 
-    fn rotary_table(&self, frequencies: &[f32], scale: f32, positions: usize) -> Vec<f32> {
-        rotary::rotary_table(frequencies, scale, positions)
+    fn rotary_table(&self, frequencies: &[f32], scale: f32, positions: usize) -> Buffer {
+        rotary::rotary_table(frequencies, scale, positions).into()
     }
 
     fn rotary(
         &self,
-        x: &mut Vec<f32>,
+        x: &mut Buffer,
         positions: &[u32],
-        table: &Vec<f32>,
+        table: &Buffer,
         heads: usize,
         head_dim: usize,
         rotation: Rotation,
@@ -306,9 +301,9 @@ impl Device for Cpu {
 
     fn attention(
         &self,
-        o: &mut Vec<f32>,
-        lse: &mut Vec<f32>,
-        [q, k, v]: [&Vec<f32>; 3],
+        o: &mut Buffer,
+        lse: &mut Buffer,
+        [q, k, v]: [&Buffer; 3],
         cu_seqlens: &[u32],
         shape: AttentionShape,
     ) {
@@ -317,37 +312,37 @@ impl Device for Cpu {
 
     fn attention_backward(
         &self,
-        [dq, dk, dv]: [&mut Vec<f32>; 3],
-        dy: &Vec<f32>,
-        o: &Vec<f32>,
-        lse: &Vec<f32>,
-        [q, k, v]: [&Vec<f32>; 3],
+        [dq, dk, dv]: [&mut Buffer; 3],
+        dy: &Buffer,
+        o: &Buffer,
+        lse: &Buffer,
+        [q, k, v]: [&Buffer; 3],
         cu_seqlens: &[u32],
         shape: AttentionShape,
     ) {
         attention::attention_backward((dq, dk, dv), dy, o, lse, (q, k, v), cu_seqlens, shape);
     }
 
-    fn swiglu(&self, y: &mut Vec<f32>, gate: &Vec<f32>, up: &Vec<f32>, length: usize) {
+    fn swiglu(&self, y: &mut Buffer, gate: &Buffer, up: &Buffer, length: usize) {
         swiglu::swiglu(&mut y[..length], &gate[..length], &up[..length]);
     }
 
-    fn swiglu_in_place(&self, gate: &mut Vec<f32>, up: &Vec<f32>, length: usize) {
+    fn swiglu_in_place(&self, gate: &mut Buffer, up: &Buffer, length: usize) {
         swiglu::swiglu_in_place(&mut gate[..length], &up[..length]);
     }
 
-    fn swiglu_backward(&self, gate: &mut Vec<f32>, up: &mut Vec<f32>, dy: &Vec<f32>, length: usize) {
+    fn swiglu_backward(&self, gate: &mut Buffer, up: &mut Buffer, dy: &Buffer, length: usize) {
         swiglu::swiglu_backward(&mut gate[..length], &mut up[..length], &dy[..length]);
     }
 
     fn head_logp(
         &self,
         logp: &mut [f32],
-        hidden: &Vec<f32>,
+        hidden: &Buffer,
         w: Weight<'_, Self>,
         targets: &[u32],
         d: usize,
-        logits: &mut Vec<f32>,
+        logits: &mut Buffer,
     ) {
         each_width!(w, w => head::head_logp(self.compute, logp, hidden, w, targets, d, logits));
     }
@@ -355,21 +350,17 @@ impl Device for Cpu {
     fn head_backward(
         &self,
         logp: &mut [f32],
-        dhidden: &mut Vec<f32>,
-        dw: Option<&mut Vec<f32>>,
-        hidden: &Vec<f32>,
+        dhidden: &mut Buffer,
+        dw: Option<&mut Buffer>,
+        hidden: &Buffer,
         w: Weight<'_, Self>,
         targets: &[u32],
         loss: TokenLoss<'_>,
         d: usize,
-        logits: &mut Vec<f32>,
+        logits: &mut Buffer,
     ) {
-        let dw = dw.map(Vec::as_mut_slice);
+        let dw = dw.map(Buffer::deref_mut);
         each_width!(w, w => head::head_backward(self.compute, logp, dhidden, dw, hidden, w, targets, loss, d, logits));
-    }
-
-    fn resident(&self, length: usize) -> Vec<f32> {
-        large_pages::zeros(length)
     }
 
     fn packed_length(&self, inputs: usize, outputs: usize, is_narrow: bool) -> usize {
@@ -379,7 +370,7 @@ impl Device for Cpu {
         }
     }
 
-    fn pack(&self, packed: &mut Vec<f32>, at: usize, w: Weight<'_, Self>, inputs: usize) {
+    fn pack(&self, packed: &mut Buffer, at: usize, w: Weight<'_, Self>, inputs: usize) {
         let (count, is_narrow) = match w {
             Weight::Wide(w) => (w.len(), false),
             Weight::Narrow(w) => (w.len(), true),
@@ -394,10 +385,10 @@ impl Device for Cpu {
 
     fn packed_linear(
         &self,
-        y: &mut Vec<f32>,
-        x: &Vec<f32>,
-        w: PackedWeights<'_, Vec<f32>>,
-        b: Option<&Vec<f32>>,
+        y: &mut Buffer,
+        x: &Buffer,
+        w: PackedWeights<'_, Buffer>,
+        b: Option<&Buffer>,
         rows: usize,
     ) {
         self.packed_product(y, x, &w, rows, from_bias(b));
@@ -405,14 +396,14 @@ impl Device for Cpu {
 
     fn packed_linear_add(
         &self,
-        y: &mut Vec<f32>,
-        x: &Vec<f32>,
-        w: PackedWeights<'_, Vec<f32>>,
-        b: Option<&Vec<f32>>,
+        y: &mut Buffer,
+        x: &Buffer,
+        w: PackedWeights<'_, Buffer>,
+        b: Option<&Buffer>,
         rows: usize,
     ) {
         self.packed_product(y, x, &w, rows, Start::Accumulate);
-        linear::add_bias(&mut y[..rows * w.outputs], b);
+        linear::add_bias(&mut y[..rows * w.outputs], b.map(|b| &b[..]));
     }
 
     fn cache_lengths(&self, blocks: usize, shape: AttentionShape) -> (usize, usize) {
@@ -422,9 +413,9 @@ impl Device for Cpu {
 
     fn cache_store(
         &self,
-        [keys, values]: [&mut Vec<f32>; 2],
-        k: &Vec<f32>,
-        v: &Vec<f32>,
+        [keys, values]: [&mut Buffer; 2],
+        k: &Buffer,
+        v: &Buffer,
         spans: &[CacheSpan],
         blocks: &[u32],
         shape: AttentionShape,
@@ -432,15 +423,15 @@ impl Device for Cpu {
         cached_attention::store([keys, values], k, v, spans, blocks, shape);
     }
 
-    fn cache_copy(&self, [keys, values]: [&mut Vec<f32>; 2], from: usize, to: usize, shape: AttentionShape) {
+    fn cache_copy(&self, [keys, values]: [&mut Buffer; 2], from: usize, to: usize, shape: AttentionShape) {
         cached_attention::copy_block([keys, values], from, to, shape);
     }
 
     fn cached_attention(
         &self,
-        o: &mut Vec<f32>,
-        q: &Vec<f32>,
-        [keys, values]: [&Vec<f32>; 2],
+        o: &mut Buffer,
+        q: &Buffer,
+        [keys, values]: [&Buffer; 2],
         spans: &[CacheSpan],
         blocks: &[u32],
         shape: AttentionShape,
@@ -448,22 +439,15 @@ impl Device for Cpu {
         cached_attention::cached_attention(o, q, [keys, values], spans, blocks, shape);
     }
 
-    fn choose(&self, logits: &mut Vec<f32>, vocabulary: usize, draws: &[Draw]) -> Vec<Choice> {
+    fn choose(&self, logits: &mut Buffer, vocabulary: usize, draws: &[Draw]) -> Vec<Choice> {
         choice::choose(&mut logits[..draws.len() * vocabulary], vocabulary, draws)
     }
 
-    fn squared_norm(&self, x: &Vec<f32>) -> f64 {
+    fn squared_norm(&self, x: &Buffer) -> f64 {
         adamw::squared_norm(x)
     }
 
-    fn adamw(
-        &self,
-        w: &mut Vec<f32>,
-        m: &mut Vec<f32>,
-        v: &mut Vec<f32>,
-        gradient: &Vec<f32>,
-        update: AdamW,
-    ) {
+    fn adamw(&self, w: &mut Buffer, m: &mut Buffer, v: &mut Buffer, gradient: &Buffer, update: AdamW) {
         adamw::adamw(w, m, v, gradient, update);
     }
 }
@@ -491,51 +475,52 @@ mod tests {
     }
 
     fn check_weights(cpu: Cpu) {
-        let (x, dy, bias) = (values(ROWS * INPUTS, 2), values(ROWS * OUTPUTS, 3), values(OUTPUTS, 4));
-        let residual = values(ROWS * OUTPUTS, 5);
+        let buffer = |length: usize, seed: u64| Buffer::from(values(length, seed));
+        let (x, dy, bias) = (buffer(ROWS * INPUTS, 2), buffer(ROWS * OUTPUTS, 3), buffer(OUTPUTS, 4));
+        let residual = buffer(ROWS * OUTPUTS, 5);
         both(|w| {
             let mut y = residual.clone();
             cpu.linear(&mut y, &x, w, Some(&bias), ROWS, INPUTS);
             cpu.linear_add(&mut y, &x, w, None, ROWS, INPUTS);
-            y
+            y.to_vec()
         });
         both(|w| {
-            let mut y = vec![0.0; ROWS * OUTPUTS];
+            let mut y = Buffer::zeros(ROWS * OUTPUTS);
             cpu.linear_residual(&mut y, &residual, &x, w, Some(&bias), ROWS, INPUTS);
-            y
+            y.to_vec()
         });
         both(|w| {
-            let mut dx = vec![0.0; ROWS * INPUTS];
+            let mut dx = Buffer::zeros(ROWS * INPUTS);
             cpu.linear_input_gradient(&mut dx, &dy, w, ROWS, INPUTS);
             cpu.linear_input_gradient_add(&mut dx, &dy, w, ROWS, INPUTS);
-            dx
+            dx.to_vec()
         });
         both(|w| {
             let is_narrow = matches!(w, Weight::Narrow(_));
-            let mut buffer = vec![9.0; cpu.packed_length(INPUTS, OUTPUTS, is_narrow)];
+            let mut buffer = Buffer::from(vec![9.0; cpu.packed_length(INPUTS, OUTPUTS, is_narrow)]);
             cpu.pack(&mut buffer, 0, w, INPUTS);
             let values = w;
             let w = || PackedWeights { buffer: &buffer, at: 0, inputs: INPUTS, outputs: OUTPUTS, is_narrow };
-            let mut y = vec![0.0; ROWS * OUTPUTS];
+            let mut y = Buffer::zeros(ROWS * OUTPUTS);
             cpu.packed_linear(&mut y, &x, w(), Some(&bias), ROWS);
             cpu.packed_linear_add(&mut y, &x, w(), Some(&bias), ROWS);
-            let mut plain = vec![0.0; ROWS * OUTPUTS];
+            let mut plain = Buffer::zeros(ROWS * OUTPUTS);
             cpu.linear(&mut plain, &x, values, Some(&bias), ROWS, INPUTS);
             cpu.linear_add(&mut plain, &x, values, Some(&bias), ROWS, INPUTS);
-            assert_eq!(y, plain);
-            y
+            assert_eq!(y[..], plain[..]);
+            y.to_vec()
         });
         let ids = [3, 44, 0, 3];
         both(|w| {
-            let mut y = vec![0.0; ids.len() * INPUTS];
+            let mut y = Buffer::zeros(ids.len() * INPUTS);
             cpu.embed(&mut y, &ids, w, INPUTS);
-            y
+            y.to_vec()
         });
         let weights = [1.0; 4];
         both(|w| {
             let (mut logp, mut again) = (vec![0.0; 4], vec![0.0; 4]);
             let (mut dhidden, mut dw, mut logits) =
-                (vec![0.0; 4 * INPUTS], vec![0.0; OUTPUTS * INPUTS], Vec::new());
+                (Buffer::zeros(4 * INPUTS), Buffer::zeros(OUTPUTS * INPUTS), Buffer::default());
             cpu.head_logp(&mut logp, &x, w, &ids, INPUTS, &mut logits);
             let loss = TokenLoss::NegativeLogLikelihood { weights: &weights };
             cpu.head_backward(
@@ -549,7 +534,7 @@ mod tests {
                 INPUTS,
                 &mut logits,
             );
-            [logp, again, dhidden, dw].concat()
+            [&logp[..], &again, &dhidden, &dw].concat()
         });
     }
 }

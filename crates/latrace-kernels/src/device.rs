@@ -288,8 +288,6 @@ pub trait Device: Send + Sync {
         logits: &mut Self::Buffer,
     );
 
-    /// `length` zeros for data that is streamed through repeatedly, such as packed weights.
-    fn resident(&self, length: usize) -> Self::Buffer;
     /// Values of a buffer that [`Device::pack`] writes of a weight that is held in f32, or else in bf16 (`is_narrow`).
     fn packed_length(&self, inputs: usize, outputs: usize, is_narrow: bool) -> usize;
     /// Puts W (outputs×inputs) into `packed` from `at` on, in the type in which it is held, as this device likes it for

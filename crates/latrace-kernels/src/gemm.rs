@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 
+use crate::buffer::Buffer;
 use crate::element::Element;
 use crate::parallel::{Scratch, Shared, for_each, with_scratch};
 use crate::simd::{Level, vectors};
@@ -211,8 +212,8 @@ pub(crate) fn fill_start(c: &mut [f32], i: usize, j: usize, ldc: usize, start: S
 }
 
 thread_local! {
-    static PANEL_A: Scratch = const { Scratch::new(Vec::new()) };
-    static PANEL_B: Scratch = const { Scratch::new(Vec::new()) };
+    static PANEL_A: Scratch = const { Scratch::new(Buffer::new()) };
+    static PANEL_B: Scratch = const { Scratch::new(Buffer::new()) };
 }
 
 fn tiled<const MR: usize, const NR: usize, B: Element>(

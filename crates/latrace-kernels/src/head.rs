@@ -1,6 +1,7 @@
 //! The fused head: hidden states × vocabulary → the log-prob of each row's target, and the loss's gradient,
 //! with never more than a chunk of logits in memory.
 
+use crate::buffer::Buffer;
 use crate::compute::Compute;
 use crate::device::TokenLoss;
 use crate::element::Element;
@@ -31,7 +32,7 @@ pub(crate) fn head_logp<T: Element>(
     w: &[T],
     targets: &[u32],
     d: usize,
-    logits: &mut Vec<f32>,
+    logits: &mut Buffer,
 ) {
     for_each_chunk(compute, logp, hidden, w, targets, d, logits, |_, _, _| {});
 }
@@ -50,7 +51,7 @@ pub(crate) fn head_backward<T: Element>(
     targets: &[u32],
     loss: TokenLoss<'_>,
     d: usize,
-    logits: &mut Vec<f32>,
+    logits: &mut Buffer,
 ) {
     let vocabulary = w.len() / d;
     for_each_chunk(compute, logp, hidden, w, targets, d, logits, |first, logp, logits| {
@@ -91,7 +92,7 @@ fn for_each_chunk<T: Element>(
     w: &[T],
     targets: &[u32],
     d: usize,
-    logits: &mut Vec<f32>,
+    logits: &mut Buffer,
     mut body: impl FnMut(usize, &[f32], &mut [f32]),
 ) {
     let vocabulary = w.len() / d;
@@ -99,9 +100,7 @@ fn for_each_chunk<T: Element>(
     for first in (0..targets.len()).step_by(step) {
         let rows = step.min(targets.len() - first);
         // Grown once: the first chunk is the largest.
-        if logits.len() < rows * vocabulary {
-            logits.resize(rows * vocabulary, 0.0);
-        }
+        logits.reserve(rows * vocabulary);
         let logits = &mut logits[..rows * vocabulary];
         compute.product(Sum::Blocks).product(
             logits,
@@ -231,7 +230,8 @@ mod tests {
         let targets: Vec<u32> = (0..rows as u32).map(|i| i * 7 % 50).collect();
         let weights = values(rows, 3);
         let (mut logp, mut again) = (vec![0.0; rows], vec![0.0; rows]);
-        let (mut dhidden, mut dw, mut logits) = (vec![9.0; rows * d], vec![0.0; vocabulary * d], Vec::new());
+        let (mut dhidden, mut dw, mut logits) =
+            (vec![9.0; rows * d], vec![0.0; vocabulary * d], Buffer::default());
         head_logp(Compute::F32, &mut logp, &hidden, &w, &targets, d, &mut logits);
         head_backward(
             Compute::F32,

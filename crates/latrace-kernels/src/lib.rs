@@ -12,6 +12,7 @@
 mod adamw;
 mod attention;
 mod bf16;
+mod buffer;
 mod cached_attention;
 mod choice;
 mod compute;
@@ -42,6 +43,7 @@ mod tile;
 pub use adamw::{AdamW, adamw_reference};
 pub use attention::{AttentionShape, attention_backward_reference, attention_reference};
 pub use bf16::{Rounded, Unit, bf16_product_reference, unit};
+pub use buffer::Buffer;
 pub use cached_attention::{CACHE_BLOCK, CacheSpan};
 pub use choice::{Choice, Draw, choose_reference, draw_reference};
 pub use compute::{Compute, F32};

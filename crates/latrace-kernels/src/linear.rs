@@ -83,7 +83,7 @@ pub(crate) fn linear_weight_gradient(
 }
 
 /// y += b, on every row; nothing without a bias.
-pub(crate) fn add_bias(y: &mut [f32], b: Option<&Vec<f32>>) {
+pub(crate) fn add_bias(y: &mut [f32], b: Option<&[f32]>) {
     let Some(b) = b else { return };
     let (width, rows) = (b.len(), y.len() / b.len());
     let step = rows_per_task(width);

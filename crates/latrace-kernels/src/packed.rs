@@ -3,6 +3,7 @@
 //!
 //! Every output is summed as in [`crate::Tiled`], in blocks, so that sampling and scoring agree in every bit.
 
+use crate::buffer::Buffer;
 use crate::gemm::{Matrix, Start, Sum, fill_start, pack};
 use crate::parallel::{Scratch, Shared, for_each, with_scratch};
 use crate::simd::dispatched;
@@ -13,7 +14,7 @@ use half::bf16;
 const ROWS: usize = 96;
 
 thread_local! {
-    static WIDENED: Scratch = const { Scratch::new(Vec::new()) };
+    static WIDENED: Scratch = const { Scratch::new(Buffer::new()) };
 }
 
 /// Packed weights: panels of columns of Wᵀ.

@@ -1,5 +1,6 @@
 //! Fixed division of work over threads: who computes an output never changes how it is computed.
 
+use crate::buffer::Buffer;
 use crate::team;
 use rayon::prelude::*;
 use std::cell::RefCell;
@@ -84,9 +85,9 @@ pub(crate) fn for_each_column_block(width: usize, task: impl Fn(usize, usize) + 
 }
 
 /// Memory that a thread keeps between tasks.
-pub(crate) type Scratch = RefCell<Vec<f32>>;
+pub(crate) type Scratch = RefCell<Buffer>;
 
-/// Lends `length` values of a thread's scratch memory, aligned to a cache line; grows once, then stays.
+/// Lends `length` values of a thread's scratch memory; grows once, then stays.
 pub(crate) fn with_scratch<R>(
     cell: &'static LocalKey<Scratch>,
     length: usize,
@@ -94,12 +95,8 @@ pub(crate) fn with_scratch<R>(
 ) -> R {
     // Taken out while in use: a task stolen meanwhile by this thread gets memory of its own.
     let mut memory = cell.take();
-    if memory.len() < length + 16 {
-        memory.resize(length + 16, 0.0);
-    }
-    // A Vec of f32 is aligned to 4 bytes only, and vector loads that cross cache lines are slower.
-    let offset = memory.as_ptr().align_offset(64).min(16);
-    let result = body(&mut memory[offset..offset + length]);
+    memory.reserve(length);
+    let result = body(&mut memory[..length]);
     cell.replace(memory);
     result
 }

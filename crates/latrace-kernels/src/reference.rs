@@ -376,10 +376,6 @@ impl Device for Reference {
         dw.into_iter().for_each(|dw| add(dw, &of_w));
     }
 
-    fn resident(&self, length: usize) -> Buffer {
-        self.zeros(length)
-    }
-
     fn packed_length(&self, inputs: usize, outputs: usize, _: bool) -> usize {
         inputs * outputs
     }

@@ -14,5 +14,5 @@ pub use latrace_lm::SaveDtype;
 pub fn save_random(folder: &Path, seed: u64, dtype: SaveDtype, tokenizer: &Path) -> Result<usize> {
     let model = Model::random(folder, seed)?;
     model.save(folder, dtype, tokenizer)?;
-    Ok(model.parameters().iter().map(Vec::len).sum())
+    Ok(model.parameters().iter().map(|values| values.len()).sum())
 }

@@ -11,6 +11,7 @@ mod dot;
 mod operand;
 mod reference;
 
+use crate::buffer::Buffer;
 use crate::element::Element;
 use crate::gemm::{Matrix, MatrixProduct, Start, fill_start};
 use crate::parallel::{Scratch, Shared, for_each, with_scratch};
@@ -65,8 +66,8 @@ const COLUMNS: usize = 1024;
 const ROWS: usize = 256;
 
 thread_local! {
-    static A: Scratch = const { Scratch::new(Vec::new()) };
-    static B: Scratch = const { Scratch::new(Vec::new()) };
+    static A: Scratch = const { Scratch::new(Buffer::new()) };
+    static B: Scratch = const { Scratch::new(Buffer::new()) };
 }
 
 /// The product of operands whose values are rounded to the nearest bf16.

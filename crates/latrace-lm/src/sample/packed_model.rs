@@ -47,7 +47,7 @@ fn move_weights<D: Device>(model: &mut Model<D>, packed: &mut D::Buffer, i: usiz
 impl<D: Device> PackedModel<D> {
     pub fn new(mut model: Model<D>) -> Self {
         let (places, length) = place_projections(&model);
-        let mut packed = model.device.resident(length);
+        let mut packed = model.device.zeros(length);
         // Parameters are freed one by one, so that two copies of all weights are never held at once.
         for (i, place) in places.iter().enumerate() {
             place.iter().for_each(|&place| move_weights(&mut model, &mut packed, i, place));

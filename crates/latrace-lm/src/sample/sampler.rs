@@ -300,7 +300,7 @@ impl<D: Device> Memory<D> {
 fn enlarge<D: Device>(device: &D, buffer: &mut D::Buffer, length: usize) {
     let before = device.length(buffer);
     if length > before {
-        let mut larger = device.resident(length);
+        let mut larger = device.zeros(length);
         device.copy(&mut larger, buffer, before);
         *buffer = larger;
     }
