@@ -8,9 +8,8 @@ function drawBrowser(data) {
   const { traces } = data;
   const head = [h("h2", { id: "browser-title" }, "Read the traces")];
   if (data.missing.traces) return [...head, h("p", { class: "absent" }, data.missing.traces)];
-  const told = data.questions?.trace ? ` ${data.questions.trace}` : "";
   return [...head,
-    h("p", { class: "lead" }, `The traces were written by ${traces.writer}.${told} Colour shows where the two models differ, token by token. ${sampleOf(traces.questions.length, traces.of, traces.seed, "with traces")}`),
+    h("p", { class: "lead" }, `The traces were written by ${traces.writer}.${howTracesAreWritten(data)} Colour shows where the two models differ, token by token. ${sampleOf(traces.questions.length, traces.of, traces.seed, "with traces")}`),
     browse({
       key: "traces",
       label: "Traces",
@@ -28,6 +27,11 @@ function drawBrowser(data) {
       share: (question) => { const [right, judged] = rightOf(answersTo(question)); return judged ? `${right}/${judged} right` : ""; },
       view: (question, reopen) => questionView(traces, question, reopen),
     })];
+}
+
+// For a built-in task, what its symbols mean: said wherever traces or thoughts are shown.
+function howTracesAreWritten({ questions }) {
+  return questions?.trace ? ` ${questions.trace}` : "";
 }
 
 const ANSWER_CHOICES = [

@@ -11,7 +11,7 @@ function drawResponses(data) {
   const after = (question) => shareOf(rightOf(question.responses[last]));
   const change = (question) => (before(question) === null || after(question) === null ? null : before(question) - after(question));
   return [...head,
-    h("p", { class: "lead" }, `What the models answer to the same test questions: the thought as it was written, the answer, and the verdict on it. ${sampleOf(responses.questions.length, responses.of, responses.seed, "of the evaluation")}`),
+    h("p", { class: "lead" }, `What the models answer to the same test questions: the thought as it was written, the answer, and the verdict on it.${howTracesAreWritten(data)} ${sampleOf(responses.questions.length, responses.of, responses.seed, "of the evaluation")}`),
     browse({
       key: "answers",
       label: "Responses",

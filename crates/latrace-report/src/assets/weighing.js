@@ -78,14 +78,25 @@ function weightsFigure(data) {
   const effective = { name: "Effective sample size", unit: "question", digits: 2, colour: "var(--green)", line: weights.mean_effective, lineText: `mean ${decimal(weights.mean_effective, 2)}`, label: "effective sample size of a question" };
   const ofTraces = bins("Weights of traces", ["Weight", "Traces"], weights.rho, 2);
   const ofQuestions = bins("Effective sample sizes", ["Effective sample size", "Questions"], weights.effective, 2);
-  return figure("weights", title, `First, the weight of every trace; then, of how many equally weighted traces each question’s ${weights.traces_each} are worth (one over the sum of its squared weights; copies of a trace count each, so that many equal traces look like many). ${weights.description}`, {
+  return figure("weights", title, `On the left, the weight of every trace. On the right, how many of a question’s ${weights.traces_each} traces its weights amount to, the effective sample size: ${weights.traces_each} if all weigh the same, 1 if one trace has all the weight (one over the sum of the squared weights). ${weights.description}`, {
     wide: true,
     body: h("div", { class: "panels" },
       h("div", null, h("h4", null, "Weight ", h("span", null, "traces in each bin")), chart("Weights of traces", ofTraces, (width) => drawHistogram(weights.rho, rho, width))),
       h("div", null, h("h4", null, "Effective sample size ", h("span", null, "questions in each bin")), chart("Effective sample sizes", ofQuestions, (width) => drawHistogram(weights.effective, effective, width)))),
-    note: weights.without_weight ? `${plural(weights.without_weight, "question")} of ${count(weights.questions + weights.without_weight)} had no trace of any weight and ${weights.without_weight === 1 ? "is" : "are"} not among these.` : null,
+    note: [copiesNote(weights, data.diagnostics.traces), withoutWeightNote(weights)].filter(Boolean).join(" ") || null,
     tables: [ofTraces, ofQuestions],
   });
+}
+
+// Why two effective sample sizes of the same weights can be far apart.
+function copiesNote({ mean_effective: mean, traces_each: each }, traces) {
+  if (!traces) return null;
+  return `Here a trace that was drawn several times counts several times: the mean is ${decimal(mean, 2)}. Of a question’s ${each} traces ${decimal(traces.distinct_traces, 1)} are different on average; with each of these counted once, and the weights of its copies added up, the mean effective sample size is ${decimal(traces.distinct_effective_sample_size, 1)}.`;
+}
+
+function withoutWeightNote({ without_weight: without, questions }) {
+  if (!without) return null;
+  return `${plural(without, "question")} of ${count(questions + without)} had no trace of any weight and ${without === 1 ? "is" : "are"} not among these.`;
 }
 
 function boundsFigure(data) {
@@ -97,7 +108,7 @@ function boundsFigure(data) {
     ? "Lower bounds on the log-probability of a correct answer, in nats, as means over all questions: the more traces, the tighter."
     : `With the ${bounds.ratio} ratio and the answer probability of the weights these are surrogates, not bounds on the log-probability of a correct answer: compare them with each other, not with it. There are no bounds: ${bounds.no_bounds}.`;
   const note = isBound
-    ? "The answer probability is the likelihood of the reference answer plus the share of sampled answers that are correct and not the reference answer. A trace without an end counts as zero: where k traces of a question have none, Lᵏ is minus infinity for that question, and so is the mean."
+    ? `${scaleNote(data.diagnostics.initial_on_sampled)}The answer probability is the likelihood of the reference answer plus the share of sampled answers that are correct and not the reference answer. A trace without an end counts as zero: where k traces of a question have none, Lᵏ is minus infinity for that question, and so is the mean.`
     : "Means over the questions for which every trace leads to a correct answer at least once, so that all values are of the same questions. Elsewhere L¹ is minus infinity; of how many questions Lᵏ is, stands in the table.";
   const isFinite = bounds.points.some((point) => point.mean !== null);
   const fourDigits = (value) => (value === -Infinity ? "−∞" : decimal(value, 4));
@@ -108,6 +119,12 @@ function boundsFigure(data) {
     note,
     tables: byK,
   });
+}
+
+// Why the bounds lie so far below the logarithm of the accuracy.
+function scaleNote(accuracy) {
+  const right = accuracy?.accuracy > 0 ? ` The initial model is right in ${percent(accuracy.accuracy)} of its own responses to such questions, the logarithm of which is ${decimal(Math.log(accuracy.accuracy), 1)}.` : "";
+  return `These are not on the scale of accuracy.${right} A mean of logarithms is governed by the questions that the model hardly ever answers: a chance of one in a billion is −20.7 nats, and to an accuracy the same as 0. And a lower bound is low where the k traces are few of the ways to a right answer. `;
 }
 
 function drawBounds(points, width) {

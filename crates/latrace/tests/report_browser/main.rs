@@ -78,6 +78,19 @@ impl Opened {
         serde_json::from_value(self.browser.evaluate(&script)).unwrap()
     }
 
+    /// Keeps what buttons save.
+    fn record_saved(&mut self) {
+        self.browser.evaluate(
+            "{ window.saved = []; const make = URL.createObjectURL; URL.createObjectURL = (blob) => { blob.text().then((text) => saved.push(text)); return make(blob); }; 0 }",
+        );
+    }
+
+    /// The texts of so many files that were saved.
+    fn saved(&mut self, files: usize) -> Vec<String> {
+        self.browser.wait_for(&format!("saved.length === {files}"));
+        serde_json::from_value(self.browser.evaluate("saved")).unwrap()
+    }
+
     fn text(&mut self, selector: &str) -> String {
         self.browser
             .evaluate(&format!("document.querySelector({}).textContent", json!(selector)))
@@ -127,7 +140,13 @@ fn every_chart_has_its_data() {
     };
     check_equal(&opened.values("lengths"), [cells(&lengths.summed), cells(&lengths.mean)].concat());
     check_equal(&opened.values("emphasis"), of(&data.emphasis.as_ref().unwrap().accuracies.counts));
-    check_equal(&opened.values("time"), data.stages.iter().map(|stage| stage.seconds.unwrap()));
+    let drawn = opened.values("time");
+    let all: f64 = data.stages.iter().map(|stage| stage.seconds.unwrap()).sum();
+    let (by_method, by_kind) = drawn.split_at(2);
+    for group in [by_method, by_kind] {
+        let sum: f64 = group.iter().sum();
+        assert!((sum - all).abs() < 1e-9, "{drawn:?} of {all}");
+    }
     let curves = opened.browser.evaluate(
         "[...document.querySelectorAll('#emphasis .mark[data-points]')].map((mark) => mark.dataset.series)",
     );
@@ -306,13 +325,10 @@ fn responses_before_and_after_stand_side_by_side() {
 fn charts_are_saved_as_svg_and_their_data_as_csv() {
     let data = fixture::finished_run(2);
     let Some(mut opened) = open(&data) else { return };
-    opened.browser.evaluate(
-        "{ window.saved = []; const make = URL.createObjectURL; URL.createObjectURL = (blob) => { blob.text().then((text) => saved.push(text)); return make(blob); }; 0 }",
-    );
+    opened.record_saved();
     opened.browser.click("#accuracy .save:nth-child(1)");
     opened.browser.click("#accuracy .save:nth-child(2)");
-    opened.browser.wait_for("saved.length === 2");
-    let saved: Vec<String> = serde_json::from_value(opened.browser.evaluate("saved")).unwrap();
+    let saved = opened.saved(2);
     assert!(
         saved[0].starts_with("<svg ") && saved[0].contains(" xmlns=\"http://www.w3.org/2000/svg\""),
         "{}",
@@ -379,6 +395,60 @@ fn several_runs_are_drawn_over_each_other() {
         assert_eq!(opened.browser.evaluate(CONTRASTS), json!([]), "{theme}");
     }
     opened.check_calm();
+}
+
+#[test]
+fn runs_that_are_not_pooled_are_told_apart_and_have_their_own_intervals() {
+    let data = fixture::apart_runs();
+    let Some(mut opened) = open_text(&page_of_several(&data).unwrap()) else { return };
+    assert_eq!(opened.text("#summary .lead"), data.not_pooled.clone().unwrap());
+    let expected =
+        data.models.iter().flat_map(|model| model.by_run.iter().flatten().map(|accuracy| accuracy.accuracy));
+    check_equal(&opened.values("accuracy"), expected);
+    let looks = opened.browser.evaluate(
+        "new Set([...document.querySelectorAll('#accuracy .runs .mark')].map((m) => `${m.tagName} ${m.getAttribute('fill')}`)).size",
+    );
+    assert_eq!(looks, json!(8));
+    let heads = opened.browser.evaluate(
+        "[...document.querySelectorAll('#accuracy table')].map((t) => [...t.tHead.rows[0].cells].map((c) => c.textContent))",
+    );
+    assert_eq!(heads[0].as_array().unwrap().len(), 9, "nothing pooled: {heads}");
+    assert_eq!(heads[1], json!(["Model", "Run", "Right", "Low", "High", "Questions", "Responses"]));
+    let first = data.models[0].by_run[0].unwrap();
+    assert_eq!(
+        opened.rows("accuracy", 1)[0][1..5],
+        ["seed-0".to_owned(), percent(first.accuracy), percent(first.low), percent(first.high)]
+    );
+    assert!(opened.text("#methods .glossary").contains("Rejection-sampling"));
+    // The name with a comma and quotes is one cell of the file.
+    opened.record_saved();
+    opened.browser.click("#accuracy .save:nth-child(1)");
+    opened.browser.click("#accuracy .save:nth-child(2)");
+    let saved = opened.saved(2);
+    assert!(saved[0].starts_with("<svg ") && !saved[0].contains("var("), "{}", saved[0]);
+    let head = saved[1].lines().next().unwrap();
+    assert!(head.ends_with("seed-6,\"a long name, \"\"quoted\"\", of a run\""), "{head}");
+    // On a narrow screen a short value stays on its line, and on paper nothing is cut.
+    opened.browser.set_size(360, 844);
+    let broken = "[...document.querySelectorAll('figure > .scroll td')].filter((td) => td.textContent.length < 8 && td.dataset.column.length < 12 && td.clientHeight > 34).length";
+    assert_eq!(opened.browser.evaluate(broken), json!(0));
+    opened.browser.set_size(720, 900);
+    opened.browser.call("Emulation.setEmulatedMedia", json!({"media": "print"}));
+    let cut = "[...document.querySelectorAll('figure > .scroll')].filter((t) => t.scrollWidth > t.clientWidth).map((t) => t.getAttribute('aria-label'))";
+    assert_eq!(opened.browser.evaluate(cut), json!([]));
+    opened.check_calm();
+}
+
+#[test]
+fn numbers_along_an_axis_are_those_of_its_lines() {
+    let mut data = fixture::finished_run(2);
+    // Lines at 0.025, 0.05 and 0.075.
+    data.training[0].points.iter_mut().for_each(|point| point.loss = 0.07);
+    let Some(mut opened) = open(&data) else { return };
+    let labels = opened.browser.evaluate(
+        "[...document.querySelectorAll('#training .chart')[0].querySelectorAll('.axis:first-child text')].map((t) => t.textContent)",
+    );
+    assert_eq!(labels, json!(["0.000", "0.025", "0.050", "0.075"]));
 }
 
 #[test]
@@ -619,10 +689,12 @@ fn pictures_can_be_taken() {
     };
     let one = |data: ReportData| page(&data, PageUse::File).unwrap();
     let several = page_of_several(&fixture::several_runs()).unwrap();
+    let apart = page_of_several(&fixture::apart_runs()).unwrap();
     let pages = [
         ("finished", one(fixture::finished_run(40))),
         ("begun", one(fixture::begun_run())),
         ("several", several),
+        ("apart", apart),
     ];
     for (run, text) in pages {
         let Some(mut opened) = open_text(&text) else { return };
