@@ -49,6 +49,11 @@ function box(width, height, { left = 44, right = 12, top = 12, bottom = 30 } = {
   return { left, right: width - right, top, bottom: height - bottom, width, height };
 }
 
+// Room at the left for the numbers of a vertical axis: what sticks out of a drawing is cut on paper.
+function axisRoom(values, format) {
+  return Math.max(46, 16 + 7.5 * Math.max(...values.map((value) => format(value).length)));
+}
+
 function xAxis(area, x, values, format, label) {
   const group = s("g", { class: "axis" }, s("line", { class: "base", x1: area.left, x2: area.right, y1: area.bottom, y2: area.bottom }));
   for (const value of values) {

@@ -90,7 +90,7 @@ function drawSeveral(models, runs, width) {
   const values = ticks(0, most, narrow ? 4 : 6);
   const places = narrow ? models.flatMap((_, i) => Array.from({ length: rows }, (_, at) => top(i) + at * ROW)) : null;
   const marks = [];
-  const svg = drawing(area, xAxis(area, x, values, (value) => `${decimal(value * 100, 0)} %`), values.map((value) => s("g", { class: "axis" }, verticals(area, x(value), { class: "gridline" }, places))));
+  const svg = drawing(area, xAxis(area, x, values, wholePercent), values.map((value) => s("g", { class: "axis" }, verticals(area, x(value), { class: "gridline" }, places))));
   models.forEach((model, i) => {
     const y = top(i);
     const { pooled } = model;
@@ -131,9 +131,9 @@ function severalTraining({ runs }) {
 }
 
 function drawOver(curves, field, label, width) {
-  const area = box(width, 190, { left: 46, right: 10, top: 10, bottom: 26 });
   const steps = Math.max(...curves.map(({ curve }) => curve.steps));
   const rows = ticksUpTo(Math.max(...curves.flatMap(({ curve }) => curve.points.map((point) => point[field])), 1e-9), 3);
+  const area = box(width, 190, { left: axisRoom(rows, plainTicks(rows)), right: 10, top: 10, bottom: 26 });
   const x = scale(0, steps, area.left, area.right);
   const y = scale(0, rows.at(-1), area.bottom, area.top);
   const svg = drawing(area, yAxis(area, y, rows, plainTicks(rows)), xAxis(area, x, ticks(0, steps, width < 320 ? 3 : 4), count));

@@ -48,8 +48,8 @@ function bins(caption, [value, counted], histogram, digits) {
 
 // Bars of a histogram, with a line at a value worth knowing.
 function drawHistogram(histogram, options, width) {
-  const area = box(width, options.height ?? 200, { left: 46, right: 10, top: 22, bottom: 42 });
   const rows = ticksUpTo(Math.max(...histogram.counts, 1), 3).filter((value) => Number.isInteger(value));
+  const area = box(width, options.height ?? 200, { left: axisRoom(rows, count), right: 10, top: 22, bottom: 42 });
   const x = scale(histogram.low, histogram.high, area.left, area.right);
   const y = scale(0, rows.at(-1), area.bottom, area.top);
   const columns = ticks(histogram.low, histogram.high, width < 360 ? 4 : 6);
@@ -78,7 +78,7 @@ function weightsFigure(data) {
   const effective = { name: "Effective sample size", unit: "question", digits: 2, colour: "var(--green)", line: weights.mean_effective, lineText: `mean ${decimal(weights.mean_effective, 2)}`, label: "effective sample size of a question" };
   const ofTraces = bins("Weights of traces", ["Weight", "Traces"], weights.rho, 2);
   const ofQuestions = bins("Effective sample sizes", ["Effective sample size", "Questions"], weights.effective, 2);
-  return figure("weights", title, `On the left, the weight of every trace. On the right, how many of a question’s ${weights.traces_each} traces its weights amount to, the effective sample size: ${weights.traces_each} if all weigh the same, 1 if one trace has all the weight (one over the sum of the squared weights). ${weights.description}`, {
+  return figure("weights", title, `First, the weight of every trace; then, how many of a question’s ${weights.traces_each} traces its weights amount to, the effective sample size: ${weights.traces_each} if all weigh the same, 1 if one trace has all the weight (one over the sum of the squared weights). ${weights.description}`, {
     wide: true,
     body: h("div", { class: "panels" },
       h("div", null, h("h4", null, "Weight ", h("span", null, "traces in each bin")), chart("Weights of traces", ofTraces, (width) => drawHistogram(weights.rho, rho, width))),
@@ -129,13 +129,13 @@ function scaleNote(accuracy) {
 
 function drawBounds(points, width) {
   const finite = points.filter((point) => point.mean !== null);
-  const area = box(width, 300, { left: 52, right: 14, top: 16, bottom: 44 });
   const ends = finite.flatMap((point) => [point.mean - (point.standard_error ?? 0), point.mean + (point.standard_error ?? 0)]);
   const [low, high] = [Math.min(...ends, 0), Math.max(...ends, Math.min(...ends) + 0.01)];
   const room = (high - low) * 0.08;
+  const rows = ticks(low - room, high + room, 5);
+  const area = box(width, 300, { left: axisRoom(rows, plainTicks(rows)), right: 14, top: 16, bottom: 44 });
   const x = scale(1, Math.max(points.length, 2), area.left + 16, area.right - 10);
   const y = scale(low - room, high + room, area.bottom, area.top);
-  const rows = ticks(low - room, high + room, 5);
   const svg = drawing(area, yAxis(area, y, rows, plainTicks(rows)), xAxis(area, x, points.map((point) => point.k).filter((k) => points.length <= 10 || k % Math.ceil(points.length / 8) === 0 || k === 1), count, "traces, k"));
   svg.append(s("path", { d: path(finite.map((point) => [x(point.k), y(point.mean)])), fill: "none", stroke: "var(--accent)", "stroke-width": 1.5, "stroke-opacity": 0.5 }));
   const marks = finite.map((point) => {

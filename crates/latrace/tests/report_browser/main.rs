@@ -312,6 +312,12 @@ fn responses_before_and_after_stand_side_by_side() {
         "[...document.querySelectorAll('#responses .model')].map((m) => [m.querySelector('h3').textContent, m.querySelector('header span').textContent, m.querySelectorAll('.responses li').length])",
     );
     assert_eq!(shown, json!([["Initial model", "0 of 4 right", 1], ["Final model", "3 of 4 right", 2]]));
+    let said = opened
+        .browser
+        .evaluate("[...document.querySelectorAll('#responses .why')].map((why) => why.textContent)");
+    let no_answer = "wrong, no answer, cut at the most tokens allowed";
+    assert_eq!(said, json!([format!("{no_answer}, 4 times"), "right, 3 times", no_answer]));
+    assert!(opened.text("#responses .lead").contains("A trace writes the value after each move."));
     // What would run if it became markup is a text.
     assert_eq!(opened.text("#responses .model:nth-child(2) .thought"), fixture::HOSTILE[1]);
     assert_eq!(
@@ -437,6 +443,40 @@ fn runs_that_are_not_pooled_are_told_apart_and_have_their_own_intervals() {
     let cut = "[...document.querySelectorAll('figure > .scroll')].filter((t) => t.scrollWidth > t.clientWidth).map((t) => t.getAttribute('aria-label'))";
     assert_eq!(opened.browser.evaluate(cut), json!([]));
     opened.check_calm();
+}
+
+#[test]
+fn figures_say_what_a_stranger_would_stumble_over() {
+    let mut data = fixture::finished_run(2);
+    data.bounds.as_mut().unwrap().no_bounds = None;
+    let Some(mut opened) = open(&data) else { return };
+    // The accuracy beside bounds is that of the same questions, and its logarithm is that of the accuracy.
+    let bounds = opened.text("#bounds .foot");
+    assert!(
+        bounds.contains("right in 24.1\u{a0}% of its own responses") && bounds.contains("is −1.4."),
+        "{bounds}"
+    );
+    let weights = opened.text("#weights .foot");
+    let mean = data.weights.as_ref().unwrap().mean_effective;
+    let both = [
+        format!("the mean is {mean:.2}"),
+        "6.2 are different on average".to_owned(),
+        "size is 3.4".to_owned(),
+    ];
+    both.iter().for_each(|expected| assert!(weights.contains(expected), "{weights}"));
+    // Many kinds of work become the longest and the rest.
+    let kinds = opened.text("#time");
+    assert!(kinds.contains("5 others") && kinds.contains("The run’s own method"), "{kinds}");
+    assert!(!opened.text("#fit .foot").contains("cut at its limit"), "no ratio is");
+}
+
+#[test]
+fn no_number_of_an_axis_sticks_out_of_its_drawing() {
+    let mut data = fixture::finished_run(2);
+    data.weights.as_mut().unwrap().rho.counts[0] = 1_500_000;
+    let Some(mut opened) = open(&data) else { return };
+    let out = "[...document.querySelectorAll('.chart svg')].flatMap((svg) => [...svg.querySelectorAll('.axis text')].filter((t) => t.getBoundingClientRect().left < svg.getBoundingClientRect().left - 1).map((t) => t.textContent))";
+    assert_eq!(opened.browser.evaluate(out), json!([]));
 }
 
 #[test]
