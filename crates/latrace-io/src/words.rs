@@ -23,7 +23,8 @@ pub fn duration(seconds: f64) -> String {
         0..10 => format!("{seconds:.1} s"),
         10..120 => format!("{whole} s"),
         120..7200 => format!("{} min {:02} s", whole / 60, whole % 60),
-        _ => format!("{} h {:02} min", whole / 3600, whole % 3600 / 60),
+        7200..172_800 => format!("{} h {:02} min", whole / 3600, whole % 3600 / 60),
+        _ => format!("{} days {:02} h", whole / 86_400, whole % 86_400 / 3600),
     }
 }
 
@@ -56,7 +57,8 @@ mod tests {
 
     #[test]
     fn durations_are_told_with_what_matters_of_them() {
-        let durations = [0.04, 9.44, 59.7, 125.0, 7325.0];
-        assert_eq!(durations.map(duration), ["0.0 s", "9.4 s", "60 s", "2 min 05 s", "2 h 02 min"]);
+        let durations = [0.04, 9.44, 59.7, 125.0, 7325.0, 200_000.0];
+        let expected = ["0.0 s", "9.4 s", "60 s", "2 min 05 s", "2 h 02 min", "2 days 07 h"];
+        assert_eq!(durations.map(duration), expected);
     }
 }

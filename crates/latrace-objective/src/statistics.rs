@@ -82,6 +82,12 @@ impl Accuracy {
             samples: tally_q.iter().map(|tally| tally.samples).sum(),
         }
     }
+
+    /// The accuracy with its interval.
+    #[must_use]
+    pub fn interval(&self) -> Interval {
+        Interval { mean: self.accuracy, low: self.low, high: self.high }
+    }
 }
 
 /// The mean over questions and its percentile bootstrap interval, questions drawn with replacement.
@@ -139,12 +145,17 @@ pub fn pass_at(k: usize, n: usize, c: usize) -> f64 {
 /// pass@k for every k up to the fewest samples that any question has: beyond it some question has no
 /// estimate, and leaving that question out would change what is averaged from one k to the next.
 ///
+/// pass@1 is the accuracy, so it has the interval of `overall`, the accuracy on these questions: another bootstrap
+/// would differ from it in the last digit.
+///
 /// # Shapes
 /// `tally_q`: one per question. Element i is k = i + 1, with the interval of [`bootstrap`].
 #[must_use]
-pub fn pass_curve(tally_q: &[Tally], seed: u64) -> Vec<Interval> {
-    let fewest = tally_q.iter().map(|tally| tally.samples).min();
-    (1..=fewest.unwrap_or(0)).map(|k| pass_interval(k, tally_q, seed)).collect()
+pub fn pass_curve(tally_q: &[Tally], overall: &Accuracy, seed: u64) -> Vec<Interval> {
+    let fewest = tally_q.iter().map(|tally| tally.samples).min().unwrap_or(0);
+    let further = (2..=fewest).map(|k| pass_interval(k, tally_q, seed));
+    let first = (fewest > 0).then(|| overall.interval());
+    first.into_iter().chain(further).collect()
 }
 
 fn pass_interval(k: usize, tally_q: &[Tally], seed: u64) -> Interval {
@@ -248,7 +259,8 @@ mod tests {
     fn the_curve_is_the_mean_over_questions_up_to_the_fewest_samples() {
         let tally_q =
             [Tally { right: 1, samples: 4 }, Tally { right: 0, samples: 5 }, Tally { right: 4, samples: 4 }];
-        let curve = pass_curve(&tally_q, 3);
+        let overall = Accuracy::of(&tally_q, 4);
+        let curve = pass_curve(&tally_q, &overall, 3);
         assert_eq!(curve.len(), 4);
         for (k, point) in (1..).zip(&curve) {
             let expected = (enumerated(k, 4, 1) + enumerated(k, 5, 0) + 1.0) / 3.0;
@@ -257,8 +269,8 @@ mod tests {
                 "k {k}: {point:?}"
             );
         }
-        assert!((curve[0].mean - Accuracy::of(&tally_q, 3).accuracy).abs() < 1e-12, "pass@1 is avg@k");
-        assert!(pass_curve(&[], 3).is_empty());
+        assert_eq!(curve[0], overall.interval(), "pass@1 is avg@k");
+        assert!(pass_curve(&[], &Accuracy::of(&[], 3), 3).is_empty());
     }
 
     #[test]

@@ -195,6 +195,9 @@ pub struct QuestionCounts {
     pub with_trace: usize,
     /// Those of them with a hint.
     pub with_hint: usize,
+    /// Those of them whose hint is the reference answer itself.
+    #[serde(default)]
+    pub with_answer_as_hint: usize,
     /// Questions that models are evaluated on.
     pub evaluation: usize,
     /// Their split.

@@ -2,20 +2,25 @@
 //! that differ.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use latrace_io::failure::Failure;
 use latrace_objective::statistics::{Accuracy, Interval};
-use latrace_run::comparison::{ComparedLine, Comparison, ComparisonOptions, compare};
+use latrace_run::comparison::{AcrossRuns, Comparison, ComparisonOptions, across_runs, compare};
 use latrace_run::diagnostics::MethodCost;
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
-use crate::collect::{leaves, outline};
-use crate::data::{NamedMethod, PairedComparison, Run, Training};
+use crate::collect::{leaves, outline, stages};
+use crate::data::{NamedMethod, PairedComparison, Run, ShownStage, StageState, Training};
 use crate::findings::percent;
 use crate::page::LARGEST_PAGE;
+use crate::text::cannot_read_folder;
+
+/// Settings that a sentence names.
+const NAMED_SETTINGS: usize = 4;
 
 /// The model that the others are compared with.
 const FINAL: &str = "final";
@@ -73,13 +78,14 @@ pub struct DifferingSetting {
 /// Reads several finished runs.
 ///
 /// # Errors
-/// A folder that is no finished run; records that cannot be read.
+/// A folder that is no finished run, or is given twice; records that cannot be read.
 pub fn collect_several(folders: &[PathBuf]) -> Result<SeveralRuns> {
+    refuse_twins(folders)?;
     let runs = outlines(folders)?;
     let settings = differing(&runs)?;
-    let not_pooled = not_pooled(&runs);
-    let pooled = if not_pooled.is_none() { Some(compared(folders, true)?) } else { None };
-    let models = models(folders, pooled.as_ref())?;
+    let not_pooled = not_pooled(&runs, &settings);
+    let pooled = if not_pooled.is_none() { Some(compared(folders)?) } else { None };
+    let models = across_runs(folders)?.into_iter().map(|of| model(of, pooled.as_ref())).collect::<Vec<_>>();
     Ok(SeveralRuns {
         headline: headline(runs.len(), &models),
         methods: methods(&runs),
@@ -103,6 +109,19 @@ pub(crate) fn checked_size(page: String) -> Result<String> {
     Err(Failure::work(message).hint("give fewer runs").into())
 }
 
+/// A run that counts twice would be pooled with itself.
+fn refuse_twins(folders: &[PathBuf]) -> Result<()> {
+    let mut known = Vec::new();
+    for folder in folders {
+        let real = fs::canonicalize(folder).with_context(|| cannot_read_folder(folder))?;
+        if known.contains(&real) {
+            return Err(Failure::usage(format!("{} is given twice", folder.display())).into());
+        }
+        known.push(real);
+    }
+    Ok(())
+}
+
 fn outlines(folders: &[PathBuf]) -> Result<Vec<OneRun>> {
     let mut runs: Vec<OneRun> = folders.iter().map(|folder| one(folder)).collect::<Result<_>>()?;
     // Folders of one name, as in `a/1 b/1`, are told apart by their paths.
@@ -120,57 +139,84 @@ fn one(folder: &Path) -> Result<OneRun> {
     if run.finished {
         return Ok(OneRun { run, training });
     }
-    let message = format!("{} is not finished", folder.display());
+    let message = format!("{} is not finished: {}", folder.display(), unfinished(&stages(folder)?.1));
     Err(Failure::work(message).hint("several runs are compared when all of them are finished").into())
+}
+
+/// What of a run is not finished first.
+fn unfinished(stages: &[ShownStage]) -> String {
+    let Some(stage) = stages.iter().find(|stage| stage.state != StageState::Done) else {
+        return "its summary is not written".to_owned();
+    };
+    let how = match stage.state {
+        StageState::Begun => "is running or was stopped",
+        StageState::Stale => "was made under other settings, and is to be redone",
+        StageState::Waiting | StageState::Done => "has not started",
+    };
+    format!("stage {} {how}", stage.folder)
 }
 
 fn without_recipe(one: OneRun) -> OneRun {
     OneRun { run: Run { recipe: None, ..one.run }, ..one }
 }
 
-/// Runs of other questions are not pooled: an accuracy over both would be one on neither.
-fn not_pooled(runs: &[OneRun]) -> Option<String> {
+/// Only runs that differ in their seeds alone are pooled: an accuracy over two kinds of questions, or two ways of
+/// training, would be one of neither.
+fn not_pooled(runs: &[OneRun], differing: &[DifferingSetting]) -> Option<String> {
     let mut tasks = runs.iter().map(|one| &one.run.task);
     let first = tasks.next();
-    let differs = tasks.any(|task| Some(task) != first);
-    differs.then(|| "The runs are of different questions, so nothing is pooled.".to_owned())
-}
-
-fn compared(folders: &[PathBuf], pooled: bool) -> Result<Comparison> {
-    let against = pooled.then(|| FINAL.to_owned());
-    compare(folders, &ComparisonOptions { pooled, against, ..ComparisonOptions::default() })
-}
-
-fn models(folders: &[PathBuf], pooled: Option<&Comparison>) -> Result<Vec<PooledModel>> {
-    let mut models: Vec<PooledModel> = Vec::new();
-    for (place, folder) in folders.iter().enumerate() {
-        for line in compared(std::slice::from_ref(folder), false)?.rows {
-            // Shown with the folder, which its results are of.
-            let name = line.model.rsplit(": ").next().unwrap_or_default().to_owned();
-            let found = models.iter().position(|model| model.name == name);
-            let at = found.unwrap_or(models.len());
-            if found.is_none() {
-                models.push(PooledModel {
-                    name,
-                    by_run: vec![None; folders.len()],
-                    pooled: None,
-                    cost: None,
-                });
-            }
-            models[at].by_run[place] = overall(&line);
-        }
+    if tasks.any(|task| Some(task) != first) {
+        return Some("The runs are of different questions, so nothing is pooled.".to_owned());
     }
-    for line in pooled.iter().flat_map(|comparison| &comparison.rows) {
-        if let Some(model) = models.iter_mut().find(|model| model.name == line.model) {
-            (model.pooled, model.cost) = (overall(line), line.cost);
-        }
-    }
-    Ok(models)
+    let names: Vec<&str> = differing
+        .iter()
+        .filter(|setting| setting.is_of_method())
+        .map(|setting| setting.name.as_str())
+        .collect();
+    (!names.is_empty()).then(|| {
+        format!("The runs differ in more than their seeds, so nothing is pooled: {}.", shortened(&names))
+    })
 }
 
-/// The first column is that of all questions.
-fn overall(line: &ComparedLine) -> Option<Accuracy> {
-    line.cells.first().copied().flatten()
+/// Names in a sentence: the first ones, and how many more there are.
+fn shortened(names: &[&str]) -> String {
+    let (shown, rest) = names.split_at(names.len().min(NAMED_SETTINGS));
+    let more = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
+    format!("{}{more}", shown.join(", "))
+}
+
+impl DifferingSetting {
+    /// Whether runs with these values do something else, rather than the same with another seed, or with other baselines
+    /// beside it. A setting that a recipe lacks is one that another version has.
+    fn is_of_method(&self) -> bool {
+        let mut given = self.values.iter().flatten();
+        let first = given.next();
+        let differs = given.any(|value| Some(value) != first);
+        differs && !is_seed(&self.name) && self.name != "skip"
+    }
+}
+
+fn is_seed(name: &str) -> bool {
+    name.rsplit('.').next() == Some("seed")
+}
+
+fn compared(folders: &[PathBuf]) -> Result<Comparison> {
+    let against = Some(FINAL.to_owned());
+    compare(folders, &ComparisonOptions { pooled: true, against, ..ComparisonOptions::default() })
+}
+
+/// A model in each run, and if runs are pooled, in all of them.
+fn model(
+    AcrossRuns { model: name, runs: by_run, pooled: over_all }: AcrossRuns,
+    pooled: Option<&Comparison>,
+) -> PooledModel {
+    let line = pooled.and_then(|comparison| comparison.rows.iter().find(|line| line.model == name));
+    PooledModel {
+        by_run,
+        pooled: over_all.filter(|_| line.is_some()),
+        cost: line.and_then(|line| line.cost),
+        name,
+    }
 }
 
 fn comparisons(pooled: &Comparison) -> Vec<PairedComparison> {
@@ -190,8 +236,14 @@ fn comparisons(pooled: &Comparison) -> Vec<PairedComparison> {
 fn methods(runs: &[OneRun]) -> Vec<NamedMethod> {
     let mut methods: Vec<NamedMethod> = Vec::new();
     for method in runs.iter().flat_map(|one| &one.run.methods) {
-        if methods.iter().all(|known| known.name != method.name) {
-            methods.push(method.clone());
+        match methods.iter_mut().find(|known| known.name == method.name) {
+            None => methods.push(method.clone()),
+            Some(known) if known == method => {}
+            Some(known) => {
+                known.long = "not the same in all runs".to_owned();
+                known.clause = "the settings that differ are below".to_owned();
+                known.settings.clear();
+            }
         }
     }
     methods
@@ -217,7 +269,12 @@ fn differing(runs: &[OneRun]) -> Result<Vec<DifferingSetting>> {
         values: tables.iter().map(|table| table.get(name).cloned()).collect(),
     };
     let differs = |setting: &DifferingSetting| setting.values.iter().any(|value| *value != setting.values[0]);
-    Ok(names.into_iter().map(values).filter(differs).collect())
+    let seeds: Vec<Option<&String>> = tables.iter().map(|table| table.get("seed")).collect();
+    // Those of stages follow the run's own unless they are set.
+    let follows = |of: &DifferingSetting| {
+        of.name.ends_with(".seed") && of.values.iter().map(Option::as_ref).eq(seeds.iter().copied())
+    };
+    Ok(names.into_iter().map(values).filter(|setting| differs(setting) && !follows(setting)).collect())
 }
 
 fn settings(one: &OneRun) -> Result<BTreeMap<String, String>> {
@@ -233,6 +290,7 @@ mod tests {
     use latrace_objective::statistics::Paired;
 
     use super::*;
+    use crate::text::capital;
 
     fn run(name: &str, task: &str, recipe: &str) -> OneRun {
         let (name, task) = (name.to_owned(), Some(task.to_owned()));
@@ -279,8 +337,83 @@ mod tests {
     #[test]
     fn runs_of_other_questions_are_not_pooled() {
         let [walk, graph] = ["walk", "graph"].map(|task| run("a", task, ""));
-        assert_eq!(not_pooled(&[walk.clone(), walk.clone()]), None);
-        assert!(not_pooled(&[walk.clone(), walk, graph]).is_some());
+        assert_eq!(not_pooled(&[walk.clone(), walk.clone()], &[]), None);
+        assert!(not_pooled(&[walk.clone(), walk, graph], &[]).unwrap().contains("different questions"));
+    }
+
+    #[test]
+    fn runs_that_differ_in_more_than_their_seeds_are_not_pooled() {
+        let pooled = |recipes: [&str; 2]| {
+            let runs = recipes.map(|recipe| run("a", "walk", recipe));
+            not_pooled(&runs, &differing(&runs).unwrap())
+        };
+        for alike in [
+            ["seed = 1\n[final]\nseed = 1\n", "seed = 2\n[final]\nseed = 3\n"],
+            ["skip = [\"rft\"]\n", "skip = []\n[baselines.rft]\nrounds = 2\n"],
+        ] {
+            assert_eq!(pooled(alike), None);
+        }
+        let said = pooled(["seed = 1\n[traces]\nn = 4\n", "seed = 2\n[traces]\nn = 8\n"]).unwrap();
+        assert!(said.ends_with("nothing is pooled: traces.n."), "{said}");
+        assert!(pooled(["[baselines.rft]\nrounds = 2\n", "[baselines.rft]\nrounds = 3\n"]).is_some());
+        assert_eq!(shortened(&["a", "b", "c", "d", "e", "f"]), "a, b, c, d and 2 more");
+    }
+
+    #[test]
+    fn seeds_of_stages_that_follow_the_runs_own_are_not_listed() {
+        let [one, other] = [1, 2].map(|seed| {
+            run(
+                "a",
+                "walk",
+                &format!("seed = {seed}\n[final]\nseed = {seed}\n[initial]\nseed = {}\n", seed + 5),
+            )
+        });
+        let names: Vec<String> = differing(&[one, other]).unwrap().into_iter().map(|of| of.name).collect();
+        assert_eq!(names, ["initial.seed", "seed"]);
+    }
+
+    #[test]
+    fn a_method_that_is_not_the_same_in_all_runs_is_not_described_by_one_of_them() {
+        let with = |long: &str| {
+            let method = |name: &str, long: &str| NamedMethod {
+                name: name.to_owned(),
+                title: capital(name),
+                long: long.to_owned(),
+                clause: "trains".to_owned(),
+                settings: "rounds = 2".to_owned(),
+                is_ceiling: false,
+            };
+            let mut one = run("a", "walk", "");
+            one.run.methods = vec![method("final", long), method("rft", "rejection")];
+            one
+        };
+        let shown: Vec<[String; 3]> = methods(&[with("x"), with("y"), with("x")])
+            .into_iter()
+            .map(|of| [of.title, of.long, of.settings])
+            .collect();
+        assert_eq!(shown[0], ["Final", "not the same in all runs", ""]);
+        assert_eq!(shown[1], ["Rft", "rejection", "rounds = 2"]);
+    }
+
+    #[test]
+    fn what_is_not_finished_is_named() {
+        let stage = |folder: &str, state| ShownStage {
+            folder: folder.to_owned(),
+            title: String::new(),
+            method: None,
+            state,
+            seconds: None,
+            tokens: None,
+            progress: None,
+        };
+        let first =
+            |state| unfinished(&[stage("01-initial", StageState::Done), stage("02-posterior", state)]);
+        assert_eq!(first(StageState::Waiting), "stage 02-posterior has not started");
+        assert_eq!(
+            first(StageState::Stale),
+            "stage 02-posterior was made under other settings, and is to be redone"
+        );
+        assert_eq!(first(StageState::Done), "its summary is not written");
     }
 
     #[test]

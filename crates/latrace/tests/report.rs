@@ -99,13 +99,8 @@ fn the_page_holds_what_the_run_counted() {
             summary["models"][&model.name]["accuracy"]
         );
         assert_eq!((model.overall.questions, model.overall.samples, model.pass_at.len()), (20, 60, 3));
-        let pass = model.pass_at[0];
-        // pass@1 is the accuracy, summed in another order.
-        assert!(
-            (pass.mean - model.overall.accuracy).abs() < 1e-12
-                && pass.low <= pass.mean
-                && pass.mean <= pass.high
-        );
+        // pass@1 is the accuracy, with its interval.
+        assert_eq!(model.pass_at[0], model.overall.interval());
     }
     assert_eq!(
         data.comparisons.iter().map(|pair| (pair.against.as_str(), pair.questions)).collect::<Vec<_>>(),
@@ -201,9 +196,8 @@ fn a_stranger_learns_what_was_asked_and_where_the_run_was_made() {
 fn several_runs_stand_on_one_page() {
     let (folder, other) = copy_of_run();
     let recipe = fs::read_to_string(other.join("recipe.toml")).unwrap();
-    // As if it had been a run with another limit.
-    fs::write(other.join("recipe.toml"), recipe.replace("max_new_tokens = 48", "max_new_tokens = 49"))
-        .unwrap();
+    // As if it had been a run with another seed.
+    fs::write(other.join("recipe.toml"), recipe.replace("seed = 3\n", "seed = 4\n")).unwrap();
     let page = folder.path().join("several.html");
     let write = |runs: &[&Path], out: &[&str]| {
         latrace().arg("report").args(runs).args(out).current_dir(folder.path()).output().unwrap()
@@ -216,13 +210,16 @@ fn several_runs_stand_on_one_page() {
     assert_eq!(data.runs.iter().map(|one| one.run.name.as_str()).collect::<Vec<_>>(), ["run", "copy"]);
     assert!(data.runs.iter().all(|one| one.training.len() == 3 && one.run.recipe.is_none()));
     let [setting] = data.settings.as_slice() else { panic!("{:?}", data.settings) };
-    assert_eq!(setting.name, "traces.max_new_tokens");
-    assert_eq!(setting.values, [Some("48".to_owned()), Some("49".to_owned())]);
+    assert_eq!(setting.name, "seed");
+    assert_eq!(setting.values, [Some("3".to_owned()), Some("4".to_owned())]);
+    let summary = read_json(&other.join("summary.json"));
     let names: Vec<&str> = data.models.iter().map(|model| model.name.as_str()).collect();
     assert_eq!(names, ["initial", "final", "rft"]);
     for model in &data.models {
         let (one, pooled) = (model.by_run[0].unwrap(), model.pooled.unwrap());
         assert_eq!(model.by_run[1], Some(one));
+        let counted = |name: &str| summary["models"][&model.name][name].as_f64().unwrap();
+        assert_eq!([one.accuracy, one.low, one.high], ["accuracy", "low", "high"].map(counted));
         // The same questions with twice the responses, of which the same share is right.
         assert_eq!((pooled.questions, pooled.samples), (one.questions, 2 * one.samples));
         assert!((pooled.accuracy - one.accuracy).abs() < 1e-12);
@@ -237,10 +234,37 @@ fn several_runs_stand_on_one_page() {
     // Of several runs no folder is the page's own.
     let output = write(&[finished_run(), &other], &[]);
     assert_eq!(output.status.code(), Some(2));
-    fs::remove_file(other.join("summary.json")).unwrap();
-    let output = write(&[finished_run(), &other], &["--out", "several.html"]);
-    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.code() == Some(1) && stderr.contains("is not finished"), "{stderr}");
+}
+
+#[test]
+fn runs_that_cannot_stand_beside_each_other_are_refused_by_name() {
+    let (folder, other) = copy_of_run();
+    let check = |runs: &[&Path], code: i32, expected: &str| {
+        let mut command = latrace();
+        let output = command
+            .arg("report")
+            .args(runs)
+            .args(["--out", "several.html"])
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(code) && stderr.contains(expected), "{stderr}");
+    };
+    check(&[&other, Path::new("copy"), finished_run()], 2, "copy is given twice");
+    check(&[finished_run(), Path::new("gone")], 1, "gone");
+    let record = other.join("09-final/stage.json");
+    let whole = fs::read_to_string(&record).unwrap();
+    let mut value: Value = serde_json::from_str(&whole).unwrap();
+    value["stale"] = "the seed was 3, is 4".into();
+    fs::write(&record, value.to_string()).unwrap();
+    check(&[finished_run(), &other], 1, "copy is not finished: stage 09-final was made under other settings");
+    fs::write(&record, whole).unwrap();
+    fs::remove_dir_all(other.join("baselines/rft/10-evaluation")).unwrap();
+    check(&[finished_run(), &other], 1, "stage baselines/rft/10-evaluation/final has not started");
+    fs::remove_file(other.join("recipe.toml")).unwrap();
+    check(&[finished_run(), &other], 1, "is not a run folder");
+    assert!(!folder.path().join("several.html").exists());
 }
 
 #[cfg(target_os = "linux")]

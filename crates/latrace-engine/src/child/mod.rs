@@ -13,7 +13,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{self, Command, ExitStatus, Stdio};
+use std::process::{self, Command, ExitStatus};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{park, sleep};
@@ -88,9 +88,7 @@ impl Child {
         let ChildCommand { name, argv, env, log } = command;
         anyhow::ensure!(!argv.is_empty(), "{name}: the command to start is empty");
         let output = open_log(log, argv)?;
-        let this = std::env::current_exe().context("cannot find this program's own file")?;
-        let mut process = Command::new(this);
-        process.args(supervisor::arguments(argv)).stdin(Stdio::piped());
+        let mut process = supervisor::command(argv);
         process.stdout(output.try_clone().context("cannot share the log")?).stderr(output);
         for (variable, value) in env {
             match value {
@@ -210,9 +208,18 @@ fn running_or_hold() -> MutexGuard<'static, Running> {
 struct Supervisor(Mutex<process::Child>);
 
 impl Supervisor {
-    fn start(mut process: Command) -> std::io::Result<Arc<Supervisor>> {
-        // Held until it is in the list, so that none is started behind the back of `stop_all`.
-        let mut running = running_or_hold();
+    fn start(process: Command) -> std::io::Result<Arc<Supervisor>> {
+        Supervisor::start_among(&mut running_or_hold(), process)
+    }
+
+    /// The same, even once [`stop_all`] has begun, and whether it has.
+    fn start_at_any_time(process: Command) -> std::io::Result<(Arc<Supervisor>, bool)> {
+        let mut running = lock(&RUNNING);
+        Ok((Supervisor::start_among(&mut running, process)?, running.is_stopping))
+    }
+
+    /// The list is held until the new one is in it, so that none is started behind the back of `stop_all`.
+    fn start_among(running: &mut Running, mut process: Command) -> std::io::Result<Arc<Supervisor>> {
         let supervisor = Arc::new(Supervisor(Mutex::new(process.spawn()?)));
         running.children.retain(|known| known.strong_count() > 0);
         running.children.push(Arc::downgrade(&supervisor));

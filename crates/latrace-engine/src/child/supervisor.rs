@@ -4,7 +4,6 @@
 //! It is the subreaper of its descendants: whatever a child leaves behind becomes its own, in whatever session or
 //! group, so that ending its children until it has none ends them all.
 
-use std::env::current_exe;
 use std::ffi::{OsStr, OsString};
 use std::io::{Read, stdin};
 use std::os::unix::process::CommandExt;
@@ -35,9 +34,21 @@ const POLL: Duration = Duration::from_millis(20);
 /// Exit code of a command that cannot be started, as a shell has it.
 const NOT_STARTED: u8 = 127;
 
-/// The arguments with which this binary supervises a command.
-pub(super) fn arguments(argv: &[String]) -> Vec<&str> {
-    [SUPERVISE].into_iter().chain(argv.iter().map(String::as_str)).collect()
+/// This program, whatever has become of its file: a new version may be installed while a run is going on.
+const OWN_PROGRAM: &str = "/proc/self/exe";
+
+/// The process that supervises a command.
+pub(super) fn command(argv: &[String]) -> Command {
+    let mut process = own_program();
+    process.arg(SUPERVISE).args(argv).stdin(Stdio::piped());
+    process
+}
+
+/// This program once more, under its name.
+fn own_program() -> Command {
+    let mut process = Command::new(OWN_PROGRAM);
+    process.arg0("latrace");
+    process
 }
 
 /// Does the work of a supervisor if this process was started as one, and gives its exit code. A binary that starts
@@ -79,7 +90,7 @@ fn supervise(command: &[OsString]) -> ExitCode {
 
 /// Starts the command from this thread, which lives as long as the process: a death signal is sent when the *thread* ends.
 fn spawn(command: &[OsString]) -> io::Result<Pid> {
-    let mut process = Command::new(current_exe()?);
+    let mut process = own_program();
     let child = process.arg(OsStr::new(BECOME)).args(command).stdin(Stdio::null()).spawn()?;
     Ok(Pid::from_child(&child))
 }

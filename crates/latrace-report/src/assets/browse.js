@@ -82,7 +82,7 @@ function openQuestion(view, id) {
     });
     return button;
   };
-  const place = at < 0 ? "Not among the questions that are listed" : `Question ${at + 1} of ${view.shown.length}`;
+  const place = at < 0 ? "Not among the questions that are listed" : `Question ${count(at + 1)} of ${count(view.shown.length)}`;
   view.reader.replaceChildren(
     h("div", { class: "steps" }, h("p", { role: "status" }, place), step("← Previous", at < 0 ? 0 : at - 1), step("Next →", at + 1)),
     ...of.view(question, () => openQuestion(view, id)));

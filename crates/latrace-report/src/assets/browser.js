@@ -8,9 +8,8 @@ function drawBrowser(data) {
   const { traces } = data;
   const head = [h("h2", { id: "browser-title" }, "Read the traces")];
   if (data.missing.traces) return [...head, h("p", { class: "absent" }, data.missing.traces)];
-  const told = data.questions?.trace ? ` ${data.questions.trace}` : "";
   return [...head,
-    h("p", { class: "lead" }, `The traces were written by ${traces.writer}.${told} Colour shows where the two models differ, token by token. ${sampleOf(traces.questions.length, traces.of, traces.seed, "with traces")}`),
+    h("p", { class: "lead" }, `The traces were written by ${traces.writer}.${howTracesAreWritten(data)} Colour shows where the two models differ, token by token. A trace’s log-ratio is the mean over its tokens of log π − log q, in nats: below zero where its writer, q, finds it likelier than the initial model, π. ${sampleOf(traces.questions.length, traces.of, traces.seed, "with traces")}`),
     browse({
       key: "traces",
       label: "Traces",
@@ -28,6 +27,11 @@ function drawBrowser(data) {
       share: (question) => { const [right, judged] = rightOf(answersTo(question)); return judged ? `${right}/${judged} right` : ""; },
       view: (question, reopen) => questionView(traces, question, reopen),
     })];
+}
+
+// For a built-in task, what its symbols mean: said wherever traces or thoughts are shown.
+function howTracesAreWritten({ questions }) {
+  return questions?.trace ? ` ${questions.trace}` : "";
 }
 
 const ANSWER_CHOICES = [
@@ -137,11 +141,16 @@ function tokensView(vocabulary, trace) {
 
 const VERDICTS = { correct: ["✓", "right"], wrong: ["✗", "wrong"], undetermined: ["?", "undetermined"], unjudged: ["·", "not judged"] };
 
+// Why an answer is right or wrong, where the verdict alone does not say so.
+function reasonText(reason) {
+  return ["equal", "different"].includes(reason) ? null : reason?.replaceAll("_", " ");
+}
+
 function answersView(answers) {
   if (!answers.length) return null;
   return h("ul", { class: "answers", "aria-label": "Answers" }, answers.map((answer) => {
     const [sign, spoken] = VERDICTS[answer.verdict ?? "unjudged"] ?? VERDICTS.unjudged;
-    const why = [spoken, answer.reason?.replaceAll("_", " "), answer.ended ? null : "cut off"].filter(Boolean).join(", ");
+    const why = [spoken, reasonText(answer.reason), answer.ended ? null : "cut off"].filter(Boolean).join(", ");
     return h("li", { class: answer.verdict ?? "unjudged" }, h("span", { class: "sign", "aria-hidden": "true" }, sign), h("span", { class: "text" }, answer.text), h("span", { class: "why" }, answer.times > 1 ? `${why} (${answer.times} times)` : why));
   }));
 }

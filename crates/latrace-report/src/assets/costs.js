@@ -22,35 +22,60 @@ function costsLead(data) {
   return `${data.run.finished ? "The run took" : "So far the run took"} ${duration(total)} of working time.${memory}`;
 }
 
+// Stages with something in common, summed, the longest first.
+function summed(stages, nameOf) {
+  const groups = new Map();
+  for (const stage of stages) {
+    const name = nameOf(stage);
+    const { seconds, tokens } = groups.get(name) ?? { seconds: 0, tokens: null };
+    groups.set(name, { name, seconds: seconds + stage.seconds, tokens: stage.tokens === null ? tokens : (tokens ?? 0) + stage.tokens });
+  }
+  return [...groups.values()].sort((a, b) => b.seconds - a.seconds);
+}
+
+// The smallest groups as one: beside the largest, their bars cannot be seen.
+function folded(groups, most) {
+  if (groups.length <= most) return groups;
+  const rest = groups.slice(most - 1);
+  return [...groups.slice(0, most - 1), ...summed(rest, () => `${rest.length} others`)];
+}
+
+const DRAWN_GROUPS = 8;
+const OWN_STAGES = "The run’s own method";
+
+function tokensPerSecond({ tokens, seconds }) {
+  return tokens && seconds > 0 ? tokens / seconds : null;
+}
+
 function costsFigure(data) {
   const stages = timed(data);
-  const rate = (stage) => (stage.tokens && stage.seconds > 0 ? stage.tokens / stage.seconds : null);
+  const groups = [
+    ["By method", folded(summed(stages, (stage) => (stage.method ? shownName(stage.method) : OWN_STAGES)), DRAWN_GROUPS)],
+    ["By kind of work", folded(summed(stages, (stage) => stage.title.replace(/(, (refinement|round) \d+)+$/, "")), DRAWN_GROUPS)],
+  ];
   const total = stages.reduce((sum, stage) => sum + stage.seconds, 0);
-  const byStage = numbers("Time and tokens by stage", ["Stage", ["Seconds", (value) => decimal(value, 1)], ["Share", percent], ["Tokens", count], ["Tokens per second", count]], stages.map((stage) => [stageName(stage), stage.seconds, total ? stage.seconds / total : 0, stage.tokens, rate(stage)]));
-  return figure("time", "Where the time went", "Working time of each stage, with the tokens that it drew, or trained on.", {
+  const table = (caption, first, entries) => numbers(caption, [first, ["Seconds", (value) => decimal(value, 1)], ["Share", percent], ["Tokens", count], ["Tokens per second", count]], entries.map((entry) => [entry.name, entry.seconds, total ? entry.seconds / total : 0, entry.tokens, tokensPerSecond(entry)]));
+  const panel = ([title, entries]) => h("div", null, h("h4", { class: "over" }, title), chart(`Time ${title.toLowerCase()}`, table(`Time and tokens ${title.toLowerCase()}`, title, entries), (width) => drawTime(entries, width)));
+  return figure("time", "Where the time went", "Working time, with the tokens that were drawn or trained on. A stage that several methods share counts once, with the run’s own method.", {
     absent: data.missing.time,
     wide: true,
-    body: chart("Time by stage", byStage, (width) => drawTime(stages, rate, width)),
-    tables: byStage,
+    body: groups.map(panel),
+    tables: table("Time and tokens by stage", "Stage", stages.map((stage) => ({ ...stage, name: stageName(stage) }))),
   });
 }
 
-function drawTime(stages, rate, width) {
-  const narrow = width < 560;
-  const step = narrow ? 46 : 30;
-  const left = narrow ? 0 : 210;
-  const area = box(width, stages.length * step + 6, { left, right: narrow ? 4 : 250, top: 2, bottom: 4 });
-  const x = scale(0, Math.max(...stages.map((stage) => stage.seconds), 1e-9), area.left, area.right);
+// A bar each, with its name and numbers above it.
+function drawTime(entries, width) {
+  const step = 42;
+  const area = box(width, entries.length * step + 4, { left: 0, right: 4, top: 0, bottom: 0 });
+  const x = scale(0, Math.max(...entries.map((entry) => entry.seconds), 1e-9), area.left, area.right);
   const svg = drawing(area);
-  const marks = stages.map((stage, i) => {
-    const y = area.top + i * step + (narrow ? 22 : 7);
-    const frame = { x: area.left, y, width: Math.max(x(stage.seconds) - area.left, 1), height: 15 };
-    const facts = [duration(stage.seconds), stage.tokens === null ? null : `${count(stage.tokens)} tokens`].filter(Boolean);
-    svg.append(s("rect", { class: "mark", ...frame, fill: stage.method ? "var(--warm)" : "var(--accent)", "data-value": stage.seconds }));
-    svg.append(narrow
-      ? s("text", { x: 0, y: y - 6 }, stageName(stage), s("tspan", { class: "quiet-text", dx: 8 }, facts[0]))
-      : s("g", null, s("text", { x: left - 14, y: y + 12, "text-anchor": "end" }, stageName(stage)), s("text", { class: "quiet-text", x: frame.x + frame.width + 8, y: y + 12 }, facts.join(", "))));
-    return { x: frame.x + frame.width, y, frame, title: stageName(stage), lines: [...facts, ...(rate(stage) === null ? [] : [`${count(rate(stage))} tokens per second`])] };
+  const marks = entries.map((entry, i) => {
+    const y = i * step + 22;
+    const frame = { x: area.left, y, width: Math.max(x(entry.seconds) - area.left, 1), height: 12 };
+    const facts = [duration(entry.seconds), entry.tokens === null ? null : `${count(entry.tokens)} tokens`].filter(Boolean);
+    svg.append(s("rect", { class: "mark", ...frame, fill: "var(--accent)", "data-value": entry.seconds }), s("text", { x: 0, y: y - 6 }, entry.name, s("tspan", { class: "quiet-text", dx: 8 }, width < 480 ? facts[0] : facts.join(", "))));
+    return { x: frame.x + frame.width, y, frame, title: entry.name, lines: [...facts, ...(tokensPerSecond(entry) === null ? [] : [`${count(tokensPerSecond(entry))} tokens per second`])] };
   });
   return { svg, marks };
 }

@@ -33,6 +33,6 @@ function drawEmphasis(curves, width) {
     for (const [accuracy, weight] of shown.filter((_, i) => i % 4 === 3)) marks.push({ x: x(accuracy), y: y(weight), title: `${curve.title} at accuracy ${decimal(accuracy, 2)}`, lines: [`weight ${decimal(weight, 3)}`] });
   }
   const label = (text, accuracy, weight, colour, anchor) => s("text", { x: x(accuracy), y: y(weight), fill: colour, "text-anchor": anchor }, text);
-  svg.append(label(width < 420 ? "Variational: 1" : "Variational: 1 for every question that is ever right", 0.02, 1.1, "var(--accent)", "start"), label("GRPO", 0.845, 2.45, "var(--pink)", "end"), label("RFT, binary RL", 0.5, 0.3, "var(--green)", "start"));
+  svg.append(label(width < 420 ? "Variational: 1" : "Variational: 1 for every question that is ever right", 0.02, 1.1, "var(--accent)", "start"), label("GRPO", width < 420 ? 0.79 : 0.845, 2.45, "var(--pink)", "end"), label("RFT, binary RL", 0.5, 0.3, "var(--green)", "start"));
   return { svg, marks };
 }

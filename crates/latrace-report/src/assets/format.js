@@ -19,6 +19,10 @@ function percent(share) {
   return share === null || share === undefined ? MISSING : `${decimal(share * 100, 1)}${SPACE}%`;
 }
 
+function wholePercent(share) {
+  return `${decimal(share * 100, 0)} %`;
+}
+
 function points(difference) {
   return `${difference > 0 ? "+" : ""}${decimal(difference * 100, 1)}`;
 }

@@ -34,10 +34,10 @@ function cellTable(caption, unit, density, digits) {
 }
 
 function drawDensity(density, unit, digits, width) {
-  const area = box(width, 260, { left: 50, right: 10, top: 10, bottom: 42 });
+  const rows = ticks(density.y[0], density.y[1], 5);
+  const area = box(width, 260, { left: axisRoom(rows, plainTicks(rows)), right: 10, top: 10, bottom: 42 });
   const x = scale(density.x[0], density.x[1], area.left, area.right);
   const y = scale(density.y[0], density.y[1], area.bottom, area.top);
-  const rows = ticks(density.y[0], density.y[1], 5);
   const columns = ticks(density.x[0], density.x[1], width < 360 ? 4 : 6);
   const full = cells(density);
   const most = Math.max(...full.map((cell) => cell.number), 1);

@@ -11,7 +11,7 @@ function drawResponses(data) {
   const after = (question) => shareOf(rightOf(question.responses[last]));
   const change = (question) => (before(question) === null || after(question) === null ? null : before(question) - after(question));
   return [...head,
-    h("p", { class: "lead" }, `What the models answer to the same test questions: the thought as it was written, the answer, and the verdict on it. ${sampleOf(responses.questions.length, responses.of, responses.seed, "of the evaluation")}`),
+    h("p", { class: "lead" }, `What the models answer to the same test questions: the thought as it was written, the answer, and the verdict on it.${howTracesAreWritten(data)} ${sampleOf(responses.questions.length, responses.of, responses.seed, "of the evaluation")}`),
     browse({
       key: "answers",
       label: "Responses",
@@ -47,7 +47,7 @@ function modelView(name, responses) {
 
 function responseView(response) {
   const [sign, spoken] = VERDICTS[response.verdict] ?? VERDICTS.unjudged;
-  const why = [spoken, response.reason.replaceAll("_", " "), response.truncated ? "cut at the most tokens allowed" : null, response.times > 1 ? `${response.times} times` : null].filter(Boolean).join(", ");
+  const why = [spoken, reasonText(response.reason), response.truncated ? "cut at the most tokens allowed" : null, response.times > 1 ? `${response.times} times` : null].filter(Boolean).join(", ");
   return h("li", { class: response.verdict },
     h("p", { class: "thought" }, response.thought || "(no thought)"),
     h("p", { class: "given" }, h("span", { class: "sign", "aria-hidden": "true" }, sign), h("span", { class: "text" }, response.answer ?? "no answer"), h("span", { class: "why" }, why)));

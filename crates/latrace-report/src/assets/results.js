@@ -45,7 +45,7 @@ function drawAccuracy(models, width) {
   const marks = [];
   const values = ticks(0, most, narrow ? 4 : 6);
   const places = narrow ? models.map((_, i) => area.top + step * i + 36) : null;
-  const svg = drawing(area, xAxis(area, x, values, (value) => `${decimal(value * 100, 0)} %`), values.map((value) => s("g", { class: "axis" }, verticals(area, x(value), { class: "gridline" }, places))));
+  const svg = drawing(area, xAxis(area, x, values, wholePercent), values.map((value) => s("g", { class: "axis" }, verticals(area, x(value), { class: "gridline" }, places))));
   const first = models.find((model) => model.role === "initial");
   if (first) svg.append(...verticals(area, x(first.overall.accuracy), { stroke: "var(--grey)", "stroke-dasharray": "1 4", "stroke-linecap": "round", "stroke-width": 1.6 }, places));
   models.forEach((model, i) => {
@@ -87,13 +87,13 @@ function difficultyNote(questions) {
 
 function drawDifficulty(models, width) {
   const names = [...new Set(models.flatMap((model) => model.by_difficulty.map((entry) => entry.difficulty)))];
-  const area = box(width, 320, { left: 46, right: labelRoom(width), bottom: 44 });
+  const area = box(width, 320, { left: axisRoom(QUARTERS, wholePercent), right: labelRoom(width), bottom: 44 });
   const inset = Math.min(28, (area.right - area.left) / names.length / 2);
   const x = scale(0, Math.max(names.length - 1, 1), area.left + inset, area.right - inset);
   const y = scale(0, 1, area.bottom, area.top);
   const short = (at) => (names[at].length > 9 && names.length > 4 ? `${names[at].slice(0, 8)}…` : names[at]);
   const marks = [];
-  const svg = drawing(area, yAxis(area, y, [0, 0.25, 0.5, 0.75, 1], (value) => `${decimal(value * 100, 0)} %`), xAxis(area, x, names.map((_, i) => i), short, "difficulty"));
+  const svg = drawing(area, yAxis(area, y, QUARTERS, wholePercent), xAxis(area, x, names.map((_, i) => i), short, "difficulty"));
   models.forEach((model, place) => {
     const look = modelLook(models, model);
     const shift = (place - (models.length - 1) / 2) * Math.min(7, inset / models.length);
@@ -107,6 +107,9 @@ function drawDifficulty(models, width) {
   svg.append(endLabels(models, area, (model) => y(model.by_difficulty.at(-1).accuracy.accuracy)));
   return { svg, marks };
 }
+
+// Lines of a chart of shares.
+const QUARTERS = [0, 0.25, 0.5, 0.75, 1];
 
 // Room for names beside the ends of lines: on a narrow screen long ones are cut.
 function labelRoom(width) {
@@ -136,12 +139,12 @@ function passFigure(data) {
 }
 
 function drawPass(models, most, width) {
-  const area = box(width, 320, { left: 46, right: labelRoom(width), bottom: 44 });
+  const area = box(width, 320, { left: axisRoom(QUARTERS, wholePercent), right: labelRoom(width), bottom: 44 });
   const x = scale(1, Math.max(most, 2), area.left + 10, area.right - 10);
   const y = scale(0, 1, area.bottom, area.top);
   const steps = ticks(1, most, Math.min(most, 8)).filter((k) => Number.isInteger(k));
   const marks = [];
-  const svg = drawing(area, yAxis(area, y, [0, 0.25, 0.5, 0.75, 1], (value) => `${decimal(value * 100, 0)} %`), xAxis(area, x, steps, count, "tries, k"));
+  const svg = drawing(area, yAxis(area, y, QUARTERS, wholePercent), xAxis(area, x, steps, count, "tries, k"));
   for (const model of models) {
     const look = modelLook(models, model);
     const places = model.pass_at.map((pass, i) => [x(i + 1), y(pass.mean)]);

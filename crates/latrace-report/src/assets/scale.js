@@ -33,7 +33,10 @@ function ticksUpTo(value, wanted) {
 function digitsOf(values) {
   const steps = values.slice(1).map((value, i) => Math.abs(value - values[i])).filter((step) => step > 0);
   const least = steps.length ? Math.min(...steps) : Math.abs(values[0] ?? 1) || 1;
-  return Math.max(0, Math.min(6, -Math.floor(Math.log10(least) + 1e-9) + (String(least / 10 ** Math.floor(Math.log10(least))).startsWith("2.5") ? 1 : 0)));
+  const power = Math.floor(Math.log10(least) + 1e-9);
+  // 0.075 − 0.05 is a little less than 0.025.
+  const isQuarter = Math.abs(least / 10 ** power - 2.5) < 1e-6;
+  return Math.max(0, Math.min(6, (isQuarter ? 1 : 0) - power));
 }
 
 function plainTicks(values) {
@@ -44,6 +47,11 @@ function plainTicks(values) {
 // The sides of a plot within a drawing of this width.
 function box(width, height, { left = 44, right = 12, top = 12, bottom = 30 } = {}) {
   return { left, right: width - right, top, bottom: height - bottom, width, height };
+}
+
+// Room at the left for the numbers of a vertical axis: what sticks out of a drawing is cut on paper.
+function axisRoom(values, format) {
+  return Math.max(46, 16 + 7.5 * Math.max(...values.map((value) => format(value).length)));
 }
 
 function xAxis(area, x, values, format, label) {

@@ -49,15 +49,12 @@ function validityNote(validity) {
 
 function diversityNote(traces) {
   if (!traces) return null;
-  return `Of a question’s traces ${decimal(traces.distinct_traces, 1)} differ on average, with an effective sample size of ${decimal(traces.distinct_effective_sample_size, 1)} where copies of a trace count once${logProb(traces)}; the ratio of ${percent(traces.clipped)} of the traces is at its bound.`;
+  const logProb = traces.mean_log_q === null ? "" : `; the model that wrote them gives a trace a log-prob of ${decimal(traces.mean_log_q, 1)} nats on average`;
+  const clipped = traces.clipped > 0 ? ` The likelihood ratio of ${percent(traces.clipped)} of the traces is cut at its limit.` : "";
+  return `Of a question’s traces ${decimal(traces.distinct_traces, 1)} are different on average${logProb}.${clipped}`;
 }
 
 function mismatchNote(mismatch) {
   if (!mismatch) return null;
   return `The log-probs of the sampler and of the scorer differ by ${mismatch.mean.toExponential(1)} nats a token on average, ${mismatch.largest.toExponential(1)} at most, and by ${mismatch.mean_of_traces.toExponential(1)} a trace; weights have the scorer’s.`;
-}
-
-/** The log-prob of a trace, where it was counted. */
-function logProb(traces) {
-  return traces.mean_log_q === null ? "" : ` and a mean log-prob of ${decimal(traces.mean_log_q, 1)} nats`;
 }

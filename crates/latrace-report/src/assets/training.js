@@ -38,9 +38,9 @@ function thinned(points, most) {
 }
 
 function drawCurve(run, field, colour, label, width) {
-  const area = box(width, 170, { left: 46, right: 10, top: 10, bottom: 26 });
   const values = run.points.map((point) => point[field]);
   const rows = ticksUpTo(Math.max(...values, 1e-9), 3);
+  const area = box(width, 170, { left: axisRoom(rows, plainTicks(rows)), right: 10, top: 10, bottom: 26 });
   const x = scale(0, run.steps, area.left, area.right);
   const y = scale(0, rows.at(-1), area.bottom, area.top);
   const places = run.points.map((point) => [x(point.step), y(point[field])]);

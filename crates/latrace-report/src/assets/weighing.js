@@ -48,8 +48,8 @@ function bins(caption, [value, counted], histogram, digits) {
 
 // Bars of a histogram, with a line at a value worth knowing.
 function drawHistogram(histogram, options, width) {
-  const area = box(width, options.height ?? 200, { left: 46, right: 10, top: 22, bottom: 42 });
   const rows = ticksUpTo(Math.max(...histogram.counts, 1), 3).filter((value) => Number.isInteger(value));
+  const area = box(width, options.height ?? 200, { left: axisRoom(rows, count), right: 10, top: 22, bottom: 42 });
   const x = scale(histogram.low, histogram.high, area.left, area.right);
   const y = scale(0, rows.at(-1), area.bottom, area.top);
   const columns = ticks(histogram.low, histogram.high, width < 360 ? 4 : 6);
@@ -78,14 +78,25 @@ function weightsFigure(data) {
   const effective = { name: "Effective sample size", unit: "question", digits: 2, colour: "var(--green)", line: weights.mean_effective, lineText: `mean ${decimal(weights.mean_effective, 2)}`, label: "effective sample size of a question" };
   const ofTraces = bins("Weights of traces", ["Weight", "Traces"], weights.rho, 2);
   const ofQuestions = bins("Effective sample sizes", ["Effective sample size", "Questions"], weights.effective, 2);
-  return figure("weights", title, `First, the weight of every trace; then, of how many equally weighted traces each question’s ${weights.traces_each} are worth (one over the sum of its squared weights; copies of a trace count each, so that many equal traces look like many). ${weights.description}`, {
+  return figure("weights", title, `First, the weight of every trace; then, how many of a question’s ${weights.traces_each} traces its weights amount to, the effective sample size: ${weights.traces_each} if all weigh the same, 1 if one trace has all the weight (one over the sum of the squared weights). ${weights.description}`, {
     wide: true,
     body: h("div", { class: "panels" },
       h("div", null, h("h4", null, "Weight ", h("span", null, "traces in each bin")), chart("Weights of traces", ofTraces, (width) => drawHistogram(weights.rho, rho, width))),
       h("div", null, h("h4", null, "Effective sample size ", h("span", null, "questions in each bin")), chart("Effective sample sizes", ofQuestions, (width) => drawHistogram(weights.effective, effective, width)))),
-    note: weights.without_weight ? `${plural(weights.without_weight, "question")} of ${count(weights.questions + weights.without_weight)} had no trace of any weight and ${weights.without_weight === 1 ? "is" : "are"} not among these.` : null,
+    note: [copiesNote(weights, data.diagnostics.traces), withoutWeightNote(weights)].filter(Boolean).join(" ") || null,
     tables: [ofTraces, ofQuestions],
   });
+}
+
+// Why two effective sample sizes of the same weights can be far apart.
+function copiesNote({ mean_effective: mean, traces_each: each }, traces) {
+  if (!traces) return null;
+  return `Here a trace that was drawn several times counts several times: the mean is ${decimal(mean, 2)}. Of a question’s ${each} traces ${decimal(traces.distinct_traces, 1)} are different on average; with each of these counted once, and the weights of its copies added up, the mean effective sample size is ${decimal(traces.distinct_effective_sample_size, 1)}.`;
+}
+
+function withoutWeightNote({ without_weight: without, questions }) {
+  if (!without) return null;
+  return `${plural(without, "question")} of ${count(questions + without)} had no trace of any weight and ${without === 1 ? "is" : "are"} not among these.`;
 }
 
 function boundsFigure(data) {
@@ -97,7 +108,7 @@ function boundsFigure(data) {
     ? "Lower bounds on the log-probability of a correct answer, in nats, as means over all questions: the more traces, the tighter."
     : `With the ${bounds.ratio} ratio and the answer probability of the weights these are surrogates, not bounds on the log-probability of a correct answer: compare them with each other, not with it. There are no bounds: ${bounds.no_bounds}.`;
   const note = isBound
-    ? "The answer probability is the likelihood of the reference answer plus the share of sampled answers that are correct and not the reference answer. A trace without an end counts as zero: where k traces of a question have none, Lᵏ is minus infinity for that question, and so is the mean."
+    ? `${scaleNote(data.diagnostics.initial_on_sampled)}The answer probability is the likelihood of the reference answer plus the share of sampled answers that are correct and not the reference answer. A trace without an end counts as zero: where k traces of a question have none, Lᵏ is minus infinity for that question, and so is the mean.`
     : "Means over the questions for which every trace leads to a correct answer at least once, so that all values are of the same questions. Elsewhere L¹ is minus infinity; of how many questions Lᵏ is, stands in the table.";
   const isFinite = bounds.points.some((point) => point.mean !== null);
   const fourDigits = (value) => (value === -Infinity ? "−∞" : decimal(value, 4));
@@ -110,15 +121,21 @@ function boundsFigure(data) {
   });
 }
 
+// Why the bounds lie so far below the logarithm of the accuracy.
+function scaleNote(accuracy) {
+  const right = accuracy?.accuracy > 0 ? ` The initial model is right in ${percent(accuracy.accuracy)} of its own responses to such questions, the logarithm of which is ${decimal(Math.log(accuracy.accuracy), 1)}.` : "";
+  return `These are not on the scale of accuracy.${right} A mean of logarithms is governed by the questions that the model hardly ever answers: a chance of one in a billion is −20.7 nats, and to an accuracy the same as 0. And a lower bound is low where the k traces are few of the ways to a right answer. `;
+}
+
 function drawBounds(points, width) {
   const finite = points.filter((point) => point.mean !== null);
-  const area = box(width, 300, { left: 52, right: 14, top: 16, bottom: 44 });
   const ends = finite.flatMap((point) => [point.mean - (point.standard_error ?? 0), point.mean + (point.standard_error ?? 0)]);
   const [low, high] = [Math.min(...ends, 0), Math.max(...ends, Math.min(...ends) + 0.01)];
   const room = (high - low) * 0.08;
+  const rows = ticks(low - room, high + room, 5);
+  const area = box(width, 300, { left: axisRoom(rows, plainTicks(rows)), right: 14, top: 16, bottom: 44 });
   const x = scale(1, Math.max(points.length, 2), area.left + 16, area.right - 10);
   const y = scale(low - room, high + room, area.bottom, area.top);
-  const rows = ticks(low - room, high + room, 5);
   const svg = drawing(area, yAxis(area, y, rows, plainTicks(rows)), xAxis(area, x, points.map((point) => point.k).filter((k) => points.length <= 10 || k % Math.ceil(points.length / 8) === 0 || k === 1), count, "traces, k"));
   svg.append(s("path", { d: path(finite.map((point) => [x(point.k), y(point.mean)])), fill: "none", stroke: "var(--accent)", "stroke-width": 1.5, "stroke-opacity": 0.5 }));
   const marks = finite.map((point) => {

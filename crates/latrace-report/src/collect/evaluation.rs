@@ -11,11 +11,11 @@ use super::stages::RunStages;
 use latrace_core::Verdict;
 use latrace_io::table::Table;
 use latrace_objective::statistics::{Accuracy, Interval, Tally, bootstrap, pass_curve};
+use latrace_run::comparison::SEED;
 use latrace_run::pipeline::folder::read_record;
 use latrace_run::pipeline::records::ResponseRecord;
 use latrace_run::pipeline::summary::evaluations;
 use latrace_run::plan::{Node, Stage};
-use latrace_run::recipe::run::RunRecipe;
 use latrace_run::stages::evaluation::Measured;
 
 /// The evaluation results.
@@ -37,18 +37,17 @@ struct Responses {
 }
 
 /// Reads all finished evaluations.
-pub(super) fn read(recipe: &RunRecipe, stages: &RunStages) -> Result<Measurements> {
+pub(super) fn read(stages: &RunStages) -> Result<Measurements> {
     let (mut models, mut responses) = (Vec::new(), BTreeMap::new());
     for (name, id) in evaluations(&stages.plan) {
         if let Some(folder) = stages.done_node(id) {
             let of_model = read_responses(folder)?;
-            models.push(model(&name, role(&stages.plan.nodes[id]), folder, &of_model, recipe.seed)?);
+            models.push(model(&name, role(&stages.plan.nodes[id]), folder, &of_model)?);
             responses.insert(name, of_model);
         }
     }
     let others = models.iter().filter(|model| model.role != ModelRole::Final);
-    let comparisons =
-        others.filter_map(|other| compare(&responses, "final", &other.name, recipe.seed)).collect();
+    let comparisons = others.filter_map(|other| compare(&responses, "final", &other.name)).collect();
     Ok(Measurements { models, comparisons })
 }
 
@@ -86,20 +85,14 @@ impl Responses {
     }
 }
 
-fn model(
-    name: &str,
-    role: ModelRole,
-    folder: &Path,
-    responses: &Responses,
-    seed: u64,
-) -> Result<MeasuredModel> {
+fn model(name: &str, role: ModelRole, folder: &Path, responses: &Responses) -> Result<MeasuredModel> {
     let Measured { overall, by_difficulty, truncated, .. } = measured(folder)?;
     Ok(MeasuredModel {
         name: name.to_owned(),
         role,
+        pass_at: passes(responses, &overall),
         overall,
         by_difficulty: from_easy_to_hard(by_difficulty),
-        pass_at: passes(responses, seed),
         truncated: truncated as usize,
         undetermined: responses.undetermined,
         // An evaluation of no questions has a mean of 0: NaN would be null in the page's data.
@@ -151,27 +144,21 @@ fn by_scale(scale: Scale, a: &str, b: &str) -> Ordering {
 }
 
 /// pass@1, pass@2, … up to the responses that every question has; empty if that is only pass@1.
-fn passes(responses: &Responses, seed: u64) -> Vec<Interval> {
+fn passes(responses: &Responses, overall: &Accuracy) -> Vec<Interval> {
     let tally_q: Vec<Tally> = responses.tally_q.values().copied().collect();
-    let passes = pass_curve(&tally_q, seed);
+    let passes = pass_curve(&tally_q, overall, SEED);
     // pass@1 alone is the accuracy, which the report shows anyway.
     if passes.len() < 2 { Vec::new() } else { passes }
 }
 
 /// The difference in accuracy on the questions that both answered; `None` if there are none.
-fn compare(
-    responses: &BTreeMap<String, Responses>,
-    model: &str,
-    against: &str,
-    seed: u64,
-) -> Option<PairedComparison> {
-    // Bootstrapped with the run's seed: a report shows the same interval each time it is written.
+fn compare(responses: &BTreeMap<String, Responses>, model: &str, against: &str) -> Option<PairedComparison> {
     let difference_q = differences(responses.get(model)?, responses.get(against)?);
     let questions = difference_q.len();
     (questions > 0).then(|| PairedComparison {
         model: model.to_owned(),
         against: against.to_owned(),
-        difference: bootstrap(&difference_q, seed),
+        difference: bootstrap(&difference_q, SEED),
         questions,
     })
 }
@@ -216,23 +203,23 @@ mod tests {
             ("final".to_owned(), responses(&[("a", 4, 4), ("b", 2, 4), ("c", 1, 4)])),
             ("rft".to_owned(), responses(&[("a", 3, 4), ("b", 1, 4), ("d", 4, 4)])),
         ]);
-        let pair = compare(&all, "final", "rft", 0).unwrap();
+        let pair = compare(&all, "final", "rft").unwrap();
         assert_eq!(
             (pair.questions, pair.difference.mean, pair.difference.low, pair.difference.high),
             (2, 0.25, 0.25, 0.25)
         );
-        assert_eq!(compare(&all, "final", "nobody", 0), None);
+        assert_eq!(compare(&all, "final", "nobody"), None);
     }
 
     #[test]
     fn passes_go_as_far_as_every_question_has_responses() {
         assert_eq!(
-            passes(&responses(&[("a", 1, 4), ("b", 4, 5)]), 0)
+            passes(&responses(&[("a", 1, 4), ("b", 4, 5)]), &accuracy(0.525))
                 .iter()
                 .map(|pass| pass.mean)
                 .collect::<Vec<_>>(),
             [0.525, 0.75, 0.875, 1.0]
         );
-        assert_eq!(passes(&responses(&[("a", 1, 1)]), 0), []);
+        assert_eq!(passes(&responses(&[("a", 1, 1)]), &accuracy(1.0)), []);
     }
 }

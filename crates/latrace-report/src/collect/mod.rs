@@ -158,7 +158,7 @@ fn recipe_text(run: &Path) -> Result<String> {
 
 /// The contents of finished stages' tables.
 fn read_tables(run: &Path, recipe: &RunRecipe, stages: &RunStages) -> Result<ReportData> {
-    let Measurements { models, comparisons } = evaluation::read(recipe, stages)?;
+    let Measurements { models, comparisons } = evaluation::read(stages)?;
     let questions = stages.done(Stage::Questions).map(|folder| questions::count(folder, recipe));
     let emphasis = emphasis::read(recipe, stages)?;
     let mut data = ReportData {

@@ -49,6 +49,7 @@ fn count_question(
     counts.train += 1;
     counts.with_trace += usize::from(question.trace_ids.is_some());
     counts.with_hint += usize::from(question.hint.is_some());
+    counts.with_answer_as_hint += usize::from(is_answer(question.hint.as_deref(), &question.reference));
     if let Some(difficulty) = &question.difficulty {
         *traced.entry(difficulty.clone()).or_default() += usize::from(question.trace_ids.is_some());
     }
@@ -70,9 +71,21 @@ pub(super) fn reference_answer(reference: &str) -> Option<String> {
     first.as_str().map(str::to_owned).or_else(|| first.is_number().then(|| first.to_string()))
 }
 
+fn is_answer(hint: Option<&str>, reference: &str) -> bool {
+    hint.is_some_and(|hint| reference_answer(reference).is_some_and(|answer| answer.trim() == hint.trim()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_hint_is_the_answer_where_it_says_no_more_and_no_less() {
+        let reference = r#"{"gold": "+7 -3"}"#;
+        let hints = [Some("+7 -3 "), Some("+7"), Some("+7 -3 *2"), None];
+        assert_eq!(hints.map(|hint| is_answer(hint, reference)), [true, false, false, false]);
+        assert!(!is_answer(Some(""), "{}"));
+    }
 
     #[test]
     fn a_reference_answer_is_a_text_or_a_number() {

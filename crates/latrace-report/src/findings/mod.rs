@@ -107,7 +107,7 @@ fn training_questions(questions: &QuestionCounts) -> String {
         return format!("{start} None of them comes with a written-out thought.");
     }
     format!(
-        "{start} {} of them come with a written-out thought; the other {} only with {}.",
+        "{start} {} of them come with a written-out thought; the other {} {}.",
         grouped(with as u64),
         grouped(rest as u64),
         hints(questions)
@@ -115,9 +115,15 @@ fn training_questions(questions: &QuestionCounts) -> String {
 }
 
 fn hints(questions: &QuestionCounts) -> &'static str {
+    let &QuestionCounts { train, with_hint, with_answer_as_hint, .. } = questions;
     // Those without a thought are not counted by themselves, so no more can be said of a mixture.
-    let all_hinted = questions.with_hint == questions.train;
-    if all_hinted { "a hint, such as the answer" } else { "at most a hint" }
+    if train == with_answer_as_hint {
+        "only with the answer, the whole of which is the hint"
+    } else if train == with_hint {
+        "only with a hint"
+    } else {
+        "with at most a hint"
+    }
 }
 
 fn evaluation_questions(questions: &QuestionCounts) -> Option<String> {

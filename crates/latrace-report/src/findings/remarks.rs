@@ -19,6 +19,9 @@ const MANY: f64 = 0.05;
 const MANY_UNDETERMINED: f64 = 0.01;
 /// Share of questions without weight above which it is reported.
 const MANY_WITHOUT_WEIGHT: f64 = 0.2;
+/// Difference in accuracy between the questions that a model was trained on and others above which it is said to know
+/// the former by heart.
+const BY_HEART: f64 = 0.2;
 /// Share of K below which the mean effective sample size is called low.
 const LOW_EFFECTIVE: f64 = 0.25;
 
@@ -30,6 +33,7 @@ pub(super) fn remarks(data: &ReportData) -> Vec<Remark> {
     remarks.extend(about_verdicts(data));
     remarks.extend(about_weights(data));
     remarks.extend(about_training(data));
+    remarks.extend(about_memory(data));
     remarks.extend(about_seed(data));
     // The sort is stable: within a kind, the order above remains.
     remarks.sort_by_key(|remark| rank(remark.kind));
@@ -217,6 +221,18 @@ fn has_risen(training: &Training) -> bool {
     let ends = training.points.first().zip(training.points.last());
     // A training of so few updates that the curve has one point is never reported: the ends are the same.
     ends.is_some_and(|(first, last)| last.loss > first.loss)
+}
+
+/// Told at the top, so that the high accuracy further down surprises nobody.
+fn about_memory(data: &ReportData) -> Option<Remark> {
+    let (own, other) = (data.diagnostics.initial_on_traced?, data.diagnostics.initial_on_held_out?);
+    let shown = [own, other].map(|of| percent(of.accuracy));
+    (own.accuracy - other.accuracy > BY_HEART).then(|| {
+        let [own, other] = shown;
+        note(format!(
+            "The initial model knows by heart much of the questions that it was trained on: it is right in {own} of its responses to them, {other} of those to others. Only the latter count in its accuracy."
+        ))
+    })
 }
 
 fn about_seed(data: &ReportData) -> Option<Remark> {

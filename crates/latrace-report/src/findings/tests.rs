@@ -237,14 +237,45 @@ fn the_hardest_questions_are_the_last_of_the_difficulties() {
 
 #[test]
 fn a_hint_is_promised_where_every_question_has_one() {
-    let asked = |with_trace, with_hint| {
-        let counts = QuestionCounts { train: 10, with_trace, with_hint, ..QuestionCounts::default() };
+    let asked = |with_trace, with_hint, with_answer_as_hint| {
+        let counts = QuestionCounts {
+            train: 10,
+            with_trace,
+            with_hint,
+            with_answer_as_hint,
+            ..QuestionCounts::default()
+        };
         findings(&ReportData { questions: Some(counts), ..ReportData::default() }).asked.remove(0)
     };
-    assert!(asked(4, 10).ends_with("the other 6 only with a hint, such as the answer."), "{}", asked(4, 10));
-    assert!(asked(4, 9).ends_with("the other 6 only with at most a hint."), "{}", asked(4, 9));
-    assert!(asked(10, 10).ends_with("All of them come with a written-out thought."));
-    assert!(asked(0, 0).ends_with("None of them comes with a written-out thought."));
+    for (counts, expected) in [
+        ((4, 10, 10), "the other 6 only with the answer, the whole of which is the hint."),
+        ((4, 10, 9), "the other 6 only with a hint."),
+        ((4, 9, 9), "the other 6 with at most a hint."),
+        ((10, 10, 10), "All of them come with a written-out thought."),
+        ((0, 0, 0), "None of them comes with a written-out thought."),
+    ] {
+        let said = asked(counts.0, counts.1, counts.2);
+        assert!(said.ends_with(expected), "{said}");
+    }
+}
+
+#[test]
+fn what_the_initial_model_knows_by_heart_is_told_beside_the_outcome() {
+    let told = |on_traced, held_out| {
+        let accuracy = |accuracy| Accuracy { accuracy, low: 0.0, high: 1.0, questions: 9, samples: 9 };
+        let mut data = gained();
+        data.diagnostics.initial_on_traced = Some(accuracy(on_traced));
+        data.diagnostics.initial_on_held_out = Some(accuracy(held_out));
+        let remarks = findings(&data).remarks;
+        remarks.into_iter().find(|remark| remark.text.contains("by heart"))
+    };
+    let remark = told(0.991, 0.08).unwrap();
+    assert_eq!(remark.kind, RemarkKind::Note);
+    assert!(
+        remark.text.contains("99.1\u{a0}% of its responses to them, 8.0\u{a0}% of those to others"),
+        "{remark:?}"
+    );
+    assert_eq!([told(0.7, 0.6), told(0.1, 0.6)], [None, None]);
 }
 
 #[test]

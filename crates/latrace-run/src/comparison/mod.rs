@@ -15,7 +15,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 pub use across::{AcrossRuns, across_runs};
-pub use pairs::Pair;
+pub use pairs::{Pair, SEED};
 pub use pass::PassLine;
 pub use sources::ResultSource;
 

@@ -9,8 +9,9 @@ use latrace_io::failure::Failure;
 use latrace_io::text_table::{self, percent};
 use latrace_objective::statistics::{Paired, paired};
 
-/// Seed of bootstrap intervals and permutation tests, fixed so that a comparison is reproducible.
-pub(super) const SEED: u64 = 0;
+/// Seed of bootstrap intervals and permutation tests, fixed so that a comparison is reproducible, and the same in a
+/// report.
+pub const SEED: u64 = 0;
 
 /// Two models on the same questions.
 #[derive(Clone, Debug, PartialEq, Serialize)]

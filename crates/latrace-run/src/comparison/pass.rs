@@ -9,7 +9,7 @@ use super::Entry;
 use super::pairs::SEED;
 use super::recount::results_of;
 use latrace_io::text_table::{self, percent, range};
-use latrace_objective::statistics::{Interval, Tally, pass_curve};
+use latrace_objective::statistics::{Accuracy, Interval, Tally, pass_curve};
 
 /// A model's pass@k on a benchmark.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -48,12 +48,15 @@ fn line(name: &str, of: &[&Entry]) -> Result<PassLine> {
     for entry in of {
         tally_q.extend(results_of(entry)?.into_values().map(|outcome| outcome.tally));
     }
+    // Of one run, the accuracy that it has counted itself.
+    let overall = if let [entry] = of { entry.overall } else { Accuracy::of(&tally_q, SEED) };
+    let pass = (1..).zip(pass_curve(&tally_q, &overall, SEED));
     let distinct: Option<f64> = of.iter().map(|entry| entry.distinct_right).sum();
     Ok(PassLine {
         model: name.to_owned(),
         benchmark: of[0].benchmark.clone(),
         runs: of.len(),
-        pass: (1..).zip(pass_curve(&tally_q, SEED)).filter(|(k, _)| usize::is_power_of_two(*k)).collect(),
+        pass: pass.filter(|(k, _)| usize::is_power_of_two(*k)).collect(),
         distinct_right: distinct.map(|sum| sum / of.len() as f64),
     })
 }
@@ -86,8 +89,6 @@ fn row(line: &PassLine, ks: &[usize]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
-
-    use latrace_objective::statistics::Accuracy;
 
     use super::super::Shows;
     use super::super::sources::{QuestionOutcome, ResultSource};

@@ -43,18 +43,33 @@ pub struct Pace {
     unfinished: Vec<(NodeId, Stage)>,
 }
 
+/// The samples that a node draws, at most; `None` for a node that draws none, and before the questions are known.
+///
+/// # Errors
+/// Records that cannot be read.
+pub fn samples(plan: &Plan, run: &Path, id: NodeId) -> Result<Option<u64>> {
+    let works = counted_works(plan, run)?;
+    Ok(works.map(|works| works[id].samples).filter(|&samples| samples > 0))
+}
+
+/// The work of each node of the plan; `None` before its questions are known. Of all records it reads that of the
+/// questions alone.
+fn counted_works(plan: &Plan, run: &Path) -> Result<Option<Vec<Work>>> {
+    let questions = plan.node(None, 1, Stage::Questions).map(|id| run.join(plan.nodes[id].folder()));
+    let counted = questions.map(|folder| read_record(&folder)).transpose()?.flatten();
+    if !counted.is_some_and(|record| record.is_current()) {
+        return Ok(None);
+    }
+    Ok(Some(works(plan, QuestionNumbers::of(plan, run)?)))
+}
+
 impl Pace {
     /// Reads a run folder; `None` before its questions are known.
     ///
     /// # Errors
     /// Records that cannot be read.
     pub fn of(plan: &Plan, run: &Path) -> Result<Option<Pace>> {
-        let questions = plan.node(None, 1, Stage::Questions).map(|id| run.join(plan.nodes[id].folder()));
-        let counted = questions.map(|folder| read_record(&folder)).transpose()?.flatten();
-        if !counted.is_some_and(|record| record.is_current()) {
-            return Ok(None);
-        }
-        let works = works(plan, QuestionNumbers::of(plan, run)?);
+        let Some(works) = counted_works(plan, run)? else { return Ok(None) };
         let (mut spent, mut unfinished) = (BTreeMap::<Kind, (f64, f64)>::new(), Vec::new());
         for (id, node) in plan.nodes.iter().enumerate() {
             match read_record(&run.join(node.folder()))?.filter(|record| record.is_current()) {
@@ -68,11 +83,6 @@ impl Pace {
         }
         let per_unit = spent.into_iter().map(|(kind, (seconds, units))| (kind, seconds / units)).collect();
         Ok(Some(Pace { works, per_unit, unfinished }))
-    }
-
-    /// The samples that a node draws, at most; `None` for a node that draws none.
-    pub fn samples(&self, id: NodeId) -> Option<u64> {
-        Some(self.works[id].samples).filter(|&samples| samples > 0)
     }
 
     /// The seconds that the whole of a node's work takes, if some of its kind was measured.
@@ -123,8 +133,8 @@ mod tests {
         let of = |stage: Stage| plan.node(None, 1, stage).unwrap();
         let pace = || Pace::of(&plan, run.path()).unwrap().unwrap();
         assert_eq!(pace().left(), (0.0, false));
-        assert_eq!(pace().samples(of(Stage::FinalEvaluation)), Some(2400));
-        assert_eq!(pace().samples(of(Stage::Final)), None);
+        let samples = |stage| samples(&plan, run.path(), of(stage)).unwrap();
+        assert_eq!([Stage::FinalEvaluation, Stage::Final].map(samples), [Some(2400), None]);
         // 1,000 updates in 50 s: 600 or 800 others of as many rows take as long each.
         finish(run.path(), "01-initial", 50.0, &json!({}));
         let updates = |stage| pace().works[of(stage)].trained as f64;

@@ -153,7 +153,7 @@ impl EvaluationSummary {
         let overall = Accuracy::of(&tally_q, plan.seed);
         let per_response = |total: u64| total as f64 / overall.samples as f64;
         // The curve ends at the fewest responses of any question, which beyond them has no estimate.
-        let pass: BTreeMap<usize, Interval> = (1..).zip(pass_curve(&tally_q, plan.seed)).collect();
+        let pass: BTreeMap<usize, Interval> = (1..).zip(pass_curve(&tally_q, &overall, plan.seed)).collect();
         let truncated = all.count(|response| response.truncated);
         Ok(EvaluationSummary {
             configuration: configuration(plan, responses),
@@ -167,7 +167,7 @@ impl EvaluationSummary {
             title: plan.benchmark.title.clone(),
             model: responses.name.clone(),
             k: pass.len(),
-            average: Interval { mean: overall.accuracy, low: overall.low, high: overall.high },
+            average: overall.interval(),
             pass,
             by_subset: all.by_subset(plan.seed),
             tabled_by_subset: plan.benchmark.by_subset,

@@ -22,7 +22,7 @@ use super::folder::{Done, RunFolder, StageFolder, StageRecord, check_files, dige
 use super::inputs::Inputs;
 use super::stage_line::stage_line;
 use crate::diagnostics::trained_tokens;
-use crate::estimate::pace::Pace;
+use crate::estimate::pace::{Pace, samples};
 use crate::plan::{External, ModelSettings, Node, NodeId, Plan, Role, Settings, Step, settings_key};
 use crate::stages;
 
@@ -134,8 +134,7 @@ pub fn run(plan: &Plan, run: &RunFolder, context: &RunContext) -> Result<Vec<Don
 
 /// A stage that is about to be worked at is named in all that is counted.
 fn begin(plan: &Plan, id: NodeId, run: &Path) -> Result<StageAtWork> {
-    let samples = Pace::of(plan, run)?.and_then(|pace| pace.samples(id));
-    Ok(StageAtWork::begin(label(plan, id), samples))
+    Ok(StageAtWork::begin(label(plan, id), samples(plan, run, id)?))
 }
 
 /// Says what a stage came to, and how long the rest takes.

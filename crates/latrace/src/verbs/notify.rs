@@ -15,6 +15,10 @@ use tracing::warn;
 /// How long the command has: less than what a batch system leaves between its two signals.
 const LIMIT: Duration = Duration::from_secs(10);
 
+/// Maximum bytes of the message: the system refuses to start a command with a variable of 128 KiB, and an error may
+/// quote a row of the data.
+const LONGEST_MESSAGE: usize = 16 << 10;
+
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ending {
@@ -79,12 +83,21 @@ impl Notifier {
         }
         let run = notification.run.display().to_string();
         let state = ending.name().to_owned();
-        let env = [("LATRACE_RUN", run), ("LATRACE_STATE", state), ("LATRACE_MESSAGE", message.to_owned())];
+        let env = [("LATRACE_RUN", run), ("LATRACE_STATE", state), ("LATRACE_MESSAGE", as_variable(message))];
         if let Err(error) = run_briefly(&notification.command, &env, LIMIT) {
             // Without the command, which may hold the key of a service.
             warn!("the command of --notify failed: {error:#}");
         }
     }
+}
+
+/// A message as the value of an environment variable, which may be neither too long nor hold a NUL.
+fn as_variable(message: &str) -> String {
+    let shown = message.replace('\0', "\u{fffd}");
+    if shown.len() <= LONGEST_MESSAGE {
+        return shown;
+    }
+    format!("{}…", &shown[..shown.floor_char_boundary(LONGEST_MESSAGE)])
 }
 
 /// A finished run in one line: the accuracy before and after.
@@ -99,4 +112,22 @@ pub(super) fn headline(summary: &RunSummary) -> String {
 
 fn shown(Accuracy { accuracy, low, high, .. }: Accuracy) -> String {
     format!("{} ({})", percent(accuracy), range(low, high))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_message_can_be_a_variable() {
+        for (message, expected) in [
+            ("row 3: expected a number".to_owned(), "row 3: expected a number".to_owned()),
+            ("a\0b".to_owned(), "a\u{fffd}b".to_owned()),
+            (format!("a{}", "é".repeat(1 << 20)), format!("a{}…", "é".repeat(LONGEST_MESSAGE / 2 - 1))),
+        ] {
+            assert_eq!(as_variable(&message), expected);
+            let started = std::process::Command::new("true").env("MESSAGE", as_variable(&message)).status();
+            assert!(started.unwrap().success());
+        }
+    }
 }

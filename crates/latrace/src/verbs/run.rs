@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 use tempfile::tempdir;
 use tracing::info;
 
@@ -62,8 +63,9 @@ pub struct RunArguments {
     #[arg(long, requires = "dry_run")]
     estimate: bool,
     /// Shell command to run when the run ends, with LATRACE_RUN (its folder), LATRACE_STATE (done, failed or interrupted)
-    /// and LATRACE_MESSAGE in its environment; it has 10 s, and whether it fails does not matter to the run
-    #[arg(long, value_name = "COMMAND", conflicts_with = "dry_run")]
+    /// and LATRACE_MESSAGE in its environment; it has 10 s, what it leaves running is ended, its output goes to standard
+    /// error, and whether it fails does not matter to the run
+    #[arg(long, value_name = "COMMAND", conflicts_with = "dry_run", value_parser = NonEmptyStringValueParser::new())]
     notify: Option<String>,
     /// Settings that override the recipe's, such as traces.n=16
     #[arg(value_name = "KEY=VALUE")]

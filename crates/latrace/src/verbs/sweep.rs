@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 use latrace_engine::child::{hold_if_stopping, shell_line};
 use latrace_io::failure::Failure;
 use latrace_io::text_table::markdown;
@@ -49,7 +50,7 @@ pub struct SweepArguments {
     #[arg(long)]
     dry_run: bool,
     /// Shell command to run when the sweep ends, as with `latrace run`; LATRACE_RUN is the folder of the sweep
-    #[arg(long, value_name = "COMMAND", conflicts_with = "dry_run")]
+    #[arg(long, value_name = "COMMAND", conflicts_with = "dry_run", value_parser = NonEmptyStringValueParser::new())]
     notify: Option<String>,
     /// Settings that override the recipe's, with one value or several, such as traces.n=4,8
     #[arg(value_name = "KEY=VALUE,...")]

@@ -61,6 +61,7 @@ pub fn finished_run(questions: usize) -> ReportData {
             train: 4100,
             with_trace: 1500,
             with_hint: 4100,
+            with_answer_as_hint: 4100,
             evaluation: 300,
             evaluation_split: Some("test".to_owned()),
             responses_each: Some(RESPONSES as u64),
@@ -214,6 +215,32 @@ pub fn several_runs() -> SeveralRuns {
             name: "seed".to_owned(),
             values: vec![Some("0".to_owned()), None, Some("2".to_owned())],
         }],
+    }
+}
+
+/// Eight runs that are not pooled, with a long name among them; the first lacks a model.
+pub fn apart_runs() -> SeveralRuns {
+    let data = several_runs();
+    let run = |at: usize| {
+        let one = data.runs[at % 3].clone();
+        let name =
+            if at == 7 { "a long name, \"quoted\", of a run".to_owned() } else { format!("seed-{at}") };
+        OneRun { run: Run { name, ..one.run }, ..one }
+    };
+    let model = |of: &PooledModel| PooledModel {
+        by_run: (0..8).map(|at| of.by_run[0].filter(|_| at > 0 || of.name != "rft")).collect(),
+        pooled: None,
+        cost: None,
+        name: of.name.clone(),
+    };
+    SeveralRuns {
+        runs: (0..8).map(run).collect(),
+        models: data.models.iter().map(model).collect(),
+        comparisons: Vec::new(),
+        not_pooled: Some(
+            "The runs differ in more than their seeds, so nothing is pooled: traces.n.".to_owned(),
+        ),
+        ..data
     }
 }
 

@@ -78,6 +78,19 @@ impl Opened {
         serde_json::from_value(self.browser.evaluate(&script)).unwrap()
     }
 
+    /// Keeps what buttons save.
+    fn record_saved(&mut self) {
+        self.browser.evaluate(
+            "{ window.saved = []; const make = URL.createObjectURL; URL.createObjectURL = (blob) => { blob.text().then((text) => saved.push(text)); return make(blob); }; 0 }",
+        );
+    }
+
+    /// The texts of so many files that were saved.
+    fn saved(&mut self, files: usize) -> Vec<String> {
+        self.browser.wait_for(&format!("saved.length === {files}"));
+        serde_json::from_value(self.browser.evaluate("saved")).unwrap()
+    }
+
     fn text(&mut self, selector: &str) -> String {
         self.browser
             .evaluate(&format!("document.querySelector({}).textContent", json!(selector)))
@@ -127,7 +140,13 @@ fn every_chart_has_its_data() {
     };
     check_equal(&opened.values("lengths"), [cells(&lengths.summed), cells(&lengths.mean)].concat());
     check_equal(&opened.values("emphasis"), of(&data.emphasis.as_ref().unwrap().accuracies.counts));
-    check_equal(&opened.values("time"), data.stages.iter().map(|stage| stage.seconds.unwrap()));
+    let drawn = opened.values("time");
+    let all: f64 = data.stages.iter().map(|stage| stage.seconds.unwrap()).sum();
+    let (by_method, by_kind) = drawn.split_at(2);
+    for group in [by_method, by_kind] {
+        let sum: f64 = group.iter().sum();
+        assert!((sum - all).abs() < 1e-9, "{drawn:?} of {all}");
+    }
     let curves = opened.browser.evaluate(
         "[...document.querySelectorAll('#emphasis .mark[data-points]')].map((mark) => mark.dataset.series)",
     );
@@ -293,6 +312,12 @@ fn responses_before_and_after_stand_side_by_side() {
         "[...document.querySelectorAll('#responses .model')].map((m) => [m.querySelector('h3').textContent, m.querySelector('header span').textContent, m.querySelectorAll('.responses li').length])",
     );
     assert_eq!(shown, json!([["Initial model", "0 of 4 right", 1], ["Final model", "3 of 4 right", 2]]));
+    let said = opened
+        .browser
+        .evaluate("[...document.querySelectorAll('#responses .why')].map((why) => why.textContent)");
+    let no_answer = "wrong, no answer, cut at the most tokens allowed";
+    assert_eq!(said, json!([format!("{no_answer}, 4 times"), "right, 3 times", no_answer]));
+    assert!(opened.text("#responses .lead").contains("A trace writes the value after each move."));
     // What would run if it became markup is a text.
     assert_eq!(opened.text("#responses .model:nth-child(2) .thought"), fixture::HOSTILE[1]);
     assert_eq!(
@@ -306,13 +331,10 @@ fn responses_before_and_after_stand_side_by_side() {
 fn charts_are_saved_as_svg_and_their_data_as_csv() {
     let data = fixture::finished_run(2);
     let Some(mut opened) = open(&data) else { return };
-    opened.browser.evaluate(
-        "{ window.saved = []; const make = URL.createObjectURL; URL.createObjectURL = (blob) => { blob.text().then((text) => saved.push(text)); return make(blob); }; 0 }",
-    );
+    opened.record_saved();
     opened.browser.click("#accuracy .save:nth-child(1)");
     opened.browser.click("#accuracy .save:nth-child(2)");
-    opened.browser.wait_for("saved.length === 2");
-    let saved: Vec<String> = serde_json::from_value(opened.browser.evaluate("saved")).unwrap();
+    let saved = opened.saved(2);
     assert!(
         saved[0].starts_with("<svg ") && saved[0].contains(" xmlns=\"http://www.w3.org/2000/svg\""),
         "{}",
@@ -379,6 +401,94 @@ fn several_runs_are_drawn_over_each_other() {
         assert_eq!(opened.browser.evaluate(CONTRASTS), json!([]), "{theme}");
     }
     opened.check_calm();
+}
+
+#[test]
+fn runs_that_are_not_pooled_are_told_apart_and_have_their_own_intervals() {
+    let data = fixture::apart_runs();
+    let Some(mut opened) = open_text(&page_of_several(&data).unwrap()) else { return };
+    assert_eq!(opened.text("#summary .lead"), data.not_pooled.clone().unwrap());
+    let expected =
+        data.models.iter().flat_map(|model| model.by_run.iter().flatten().map(|accuracy| accuracy.accuracy));
+    check_equal(&opened.values("accuracy"), expected);
+    let looks = opened.browser.evaluate(
+        "new Set([...document.querySelectorAll('#accuracy .runs .mark')].map((m) => `${m.tagName} ${m.getAttribute('fill')}`)).size",
+    );
+    assert_eq!(looks, json!(8));
+    let heads = opened.browser.evaluate(
+        "[...document.querySelectorAll('#accuracy table')].map((t) => [...t.tHead.rows[0].cells].map((c) => c.textContent))",
+    );
+    assert_eq!(heads[0].as_array().unwrap().len(), 9, "nothing pooled: {heads}");
+    assert_eq!(heads[1], json!(["Model", "Run", "Right", "Low", "High", "Questions", "Responses"]));
+    let first = data.models[0].by_run[0].unwrap();
+    assert_eq!(
+        opened.rows("accuracy", 1)[0][1..5],
+        ["seed-0".to_owned(), percent(first.accuracy), percent(first.low), percent(first.high)]
+    );
+    assert!(opened.text("#methods .glossary").contains("Rejection-sampling"));
+    // The name with a comma and quotes is one cell of the file.
+    opened.record_saved();
+    opened.browser.click("#accuracy .save:nth-child(1)");
+    opened.browser.click("#accuracy .save:nth-child(2)");
+    let saved = opened.saved(2);
+    assert!(saved[0].starts_with("<svg ") && !saved[0].contains("var("), "{}", saved[0]);
+    let head = saved[1].lines().next().unwrap();
+    assert!(head.ends_with("seed-6,\"a long name, \"\"quoted\"\", of a run\""), "{head}");
+    // On a narrow screen a short value stays on its line, and on paper nothing is cut.
+    opened.browser.set_size(360, 844);
+    let broken = "[...document.querySelectorAll('figure > .scroll td')].filter((td) => td.textContent.length < 8 && td.dataset.column.length < 12 && td.clientHeight > 34).length";
+    assert_eq!(opened.browser.evaluate(broken), json!(0));
+    opened.browser.set_size(720, 900);
+    opened.browser.call("Emulation.setEmulatedMedia", json!({"media": "print"}));
+    let cut = "[...document.querySelectorAll('figure > .scroll')].filter((t) => t.scrollWidth > t.clientWidth).map((t) => t.getAttribute('aria-label'))";
+    assert_eq!(opened.browser.evaluate(cut), json!([]));
+    opened.check_calm();
+}
+
+#[test]
+fn figures_say_what_a_stranger_would_stumble_over() {
+    let mut data = fixture::finished_run(2);
+    data.bounds.as_mut().unwrap().no_bounds = None;
+    let Some(mut opened) = open(&data) else { return };
+    // The accuracy beside bounds is that of the same questions, and its logarithm is that of the accuracy.
+    let bounds = opened.text("#bounds .foot");
+    assert!(
+        bounds.contains("right in 24.1\u{a0}% of its own responses") && bounds.contains("is −1.4."),
+        "{bounds}"
+    );
+    let weights = opened.text("#weights .foot");
+    let mean = data.weights.as_ref().unwrap().mean_effective;
+    let both = [
+        format!("the mean is {mean:.2}"),
+        "6.2 are different on average".to_owned(),
+        "size is 3.4".to_owned(),
+    ];
+    both.iter().for_each(|expected| assert!(weights.contains(expected), "{weights}"));
+    // Many kinds of work become the longest and the rest.
+    let kinds = opened.text("#time");
+    assert!(kinds.contains("5 others") && kinds.contains("The run’s own method"), "{kinds}");
+    assert!(!opened.text("#fit .foot").contains("cut at its limit"), "no ratio is");
+}
+
+#[test]
+fn no_number_of_an_axis_sticks_out_of_its_drawing() {
+    let mut data = fixture::finished_run(2);
+    data.weights.as_mut().unwrap().rho.counts[0] = 1_500_000;
+    let Some(mut opened) = open(&data) else { return };
+    let out = "[...document.querySelectorAll('.chart svg')].flatMap((svg) => [...svg.querySelectorAll('.axis text')].filter((t) => t.getBoundingClientRect().left < svg.getBoundingClientRect().left - 1).map((t) => t.textContent))";
+    assert_eq!(opened.browser.evaluate(out), json!([]));
+}
+
+#[test]
+fn numbers_along_an_axis_are_those_of_its_lines() {
+    let mut data = fixture::finished_run(2);
+    // Lines at 0.025, 0.05 and 0.075.
+    data.training[0].points.iter_mut().for_each(|point| point.loss = 0.07);
+    let Some(mut opened) = open(&data) else { return };
+    let labels = opened.browser.evaluate(
+        "[...document.querySelectorAll('#training .chart')[0].querySelectorAll('.axis:first-child text')].map((t) => t.textContent)",
+    );
+    assert_eq!(labels, json!(["0.000", "0.025", "0.050", "0.075"]));
 }
 
 #[test]
@@ -619,10 +729,12 @@ fn pictures_can_be_taken() {
     };
     let one = |data: ReportData| page(&data, PageUse::File).unwrap();
     let several = page_of_several(&fixture::several_runs()).unwrap();
+    let apart = page_of_several(&fixture::apart_runs()).unwrap();
     let pages = [
         ("finished", one(fixture::finished_run(40))),
         ("begun", one(fixture::begun_run())),
         ("several", several),
+        ("apart", apart),
     ];
     for (run, text) in pages {
         let Some(mut opened) = open_text(&text) else { return };

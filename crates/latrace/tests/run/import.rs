@@ -33,7 +33,8 @@ fn a_run_goes_on_with_models_that_are_trained_elsewhere() {
     let manual = bench.done("fresh", &[alone, "--dry-run", "--estimate", "engine.train=manual"]);
     assert!(manual.contains("trained on by manual") && !manual.contains(" trained on.\n"), "{manual}");
     let estimated = bench.done("whole", &[alone, "--dry-run", "--estimate", "traces.n=5"]);
-    for expected in ["Tokens a second in a short trial: ", "03-traces                        0 s", "in all  "]
+    for expected in
+        ["Tokens a second in a short trial: ", "03-traces                        0.0 s", "in all  "]
     {
         assert!(estimated.contains(expected), "{expected:?} in {estimated}");
     }

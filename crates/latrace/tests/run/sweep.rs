@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Output;
+use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -171,12 +171,72 @@ fn a_command_is_told_of_an_interruption() {
     while !bench.run_folder("r/01-initial").exists() {
         std::thread::sleep(Duration::from_millis(5));
     }
-    let kill = std::process::Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
-    assert!(kill.success());
+    interrupt(child.id());
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130), "{}", String::from_utf8_lossy(&output.stderr));
     let said = told(&bench);
     assert!(said[1] == "interrupted" && said[2].contains("r keeps what is finished"), "{said:?}");
+}
+
+#[test]
+fn what_the_command_leaves_running_ends_and_so_does_the_command_with_the_program() {
+    let bench = Bench::new();
+    let alive = |id: &str| {
+        let id = fs::read_to_string(bench.run_folder(id)).unwrap();
+        Path::new("/proc").join(id.trim()).exists()
+    };
+    let leave = "setsid sleep 600 > /dev/null & echo $! > left";
+    bench.done("r", &[&SHORT[..], &["--notify", leave]].concat());
+    assert!(!alive("left"), "it does not outlive the command");
+
+    // Nothing is left to be done: the command is told at once, and hangs.
+    let hang = "trap '' TERM; sleep 600 & echo $! > hangs.new; mv hangs.new hangs; wait";
+    let child = bench.command("r", &[&SHORT[..], &["--notify", hang]].concat()).spawn().unwrap();
+    while !bench.run_folder("hangs").exists() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    interrupt(child.id());
+    let output = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(130), "{stderr}");
+    assert!(!alive("hangs") && !stderr.contains("the command of --notify failed"), "{stderr}");
+}
+
+#[test]
+fn a_command_that_prints_leaves_standard_output_to_the_results() {
+    let bench = Bench::new();
+    let quoted = "echo \"it's | \\\"$LATRACE_STATE\\\"\" | cat; yes | head -c 3000000";
+    let output = bench.run("r", &[&SHORT[..], &["--notify", quoted]].concat());
+    assert!(output.status.success());
+    let [stdout, stderr] =
+        [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+    assert!(stderr.contains("it's | \"done\"\n") && stderr.matches("y\n").count() >= 1_500_000);
+    assert!(stdout.contains("final") && !stdout.contains("it's"), "{stdout}");
+    bench.refused("r", &["--notify", ""], 2, "a value is required for '--notify <COMMAND>'");
+    let warned = bench.done("r", &[&SHORT[..], &["--notify", "no-such-program"]].concat());
+    assert!(warned.contains("the command of --notify failed: exit code 127"), "{warned}");
+}
+
+#[test]
+fn a_command_is_told_even_if_another_version_was_installed_meanwhile() {
+    let bench = Bench::new();
+    let program = bench.run_folder("latrace");
+    fs::copy(assert_cmd::cargo::cargo_bin!("latrace"), &program).unwrap();
+    let mut command = std::process::Command::new(&program);
+    command.current_dir(bench.folder.path()).args(["run", "tiny.toml", "--run-dir", "r", "--notify", TELL]);
+    let child = command.args(SHORT).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    while !bench.run_folder("r").exists() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    fs::remove_file(&program).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(told(&bench)[1], "done");
+}
+
+fn interrupt(process: u32) {
+    let mut kill = std::process::Command::new("kill");
+    assert!(kill.args(["-TERM", &process.to_string()]).status().unwrap().success());
 }
 
 #[test]

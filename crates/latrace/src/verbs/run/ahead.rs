@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use latrace_engine::EngineRole;
+use latrace_io::words::duration;
 use latrace_run::estimate::needs::{Need, disk, memory, model_before};
 use latrace_run::estimate::trial::Rates;
 use latrace_run::estimate::{QuestionNumbers, Work, works};
@@ -130,15 +131,6 @@ fn lines(needs: &[Need]) -> String {
         format!("  {:>10}B {whose}: {what}\n", short(*bytes))
     };
     needs.iter().map(line).collect()
-}
-
-fn duration(seconds: f64) -> String {
-    match seconds {
-        ..60.0 => format!("{seconds:.0} s"),
-        ..3600.0 => format!("{:.0} min", seconds / 60.0),
-        ..172_800.0 => format!("{:.1} h", seconds / 3600.0),
-        _ => format!("{:.1} days", seconds / 86_400.0),
-    }
 }
 
 /// A number with three digits and a unit.
