@@ -220,7 +220,9 @@ fn check_not_empty(row: &Row) -> Result<(), FieldProblem> {
     }
     if is_empty("answer") {
         let problem = FieldProblem::new("answer", "the reference answer", "an empty text");
-        return Err(problem.hint("where there is no reference answer, write null or leave the field out"));
+        return Err(problem.hint(
+            "leave the row out; only one with a `solution` or `tests` needs no answer, and then write null",
+        ));
     }
     Ok(())
 }

@@ -6,7 +6,8 @@ use std::path::Path;
 use anyhow::Result;
 use latrace_io::failure::Failure;
 use latrace_io::rows::{BadRows, FieldProblem, Row, RowReader};
-use latrace_questions::source::{AnswerRule, Format};
+use latrace_io::settings::unknown_key;
+use latrace_questions::source::{AnswerRule, Format, check_column};
 use serde_json::Value;
 
 use super::columns::{guess, has};
@@ -21,6 +22,8 @@ pub struct QuestionFile {
     pub name: String,
     /// Its rows.
     pub rows: usize,
+    /// The columns of any row, in the order of the first that has each.
+    pub names: Vec<String>,
     /// The format of its rows.
     pub format: Format,
     /// Fields under other names: ours and theirs.
@@ -45,18 +48,15 @@ impl QuestionFile {
         given: &[(String, String)],
         traces_wanted: bool,
     ) -> Result<QuestionFile> {
-        let (first, rows) = first_rows(path)?;
+        check_fields(given)?;
+        let Rows { first, count, names } = Rows::read(path)?;
         let shown = path.display().to_string();
-        let names = names(&first);
         if first.is_empty() {
             return Err(Failure::work(format!("{shown} has no rows")).into());
         }
+        let plain = QuestionFile::plain(name, count, &names);
         if has(&names, "conversations") {
-            return Ok(QuestionFile {
-                format: Format::Conversations,
-                has_traces: true,
-                ..QuestionFile::plain(name, rows)
-            });
+            return Ok(QuestionFile { format: Format::Conversations, has_traces: true, ..plain });
         }
         let mut columns = guess(&names, given);
         let is_known = |field: &str| has(&names, field) || columns.contains_key(field);
@@ -69,7 +69,7 @@ impl QuestionFile {
         if !judged_by.into_iter().any(is_known) {
             return Err(unknown_column(&shown, "answer", &names).into());
         }
-        let mut file = QuestionFile { has_traces, kind, ..QuestionFile::plain(name, rows) };
+        let mut file = QuestionFile { has_traces, kind, ..plain };
         let answers = columns.get("answer").map_or("answer", String::as_str).to_owned();
         if !has_traces && all_worked(&first, &answers) {
             if traces_wanted {
@@ -83,10 +83,20 @@ impl QuestionFile {
         Ok(QuestionFile { columns, ..file })
     }
 
-    fn plain(name: &str, rows: usize) -> QuestionFile {
+    /// Checks the columns that the user names.
+    ///
+    /// # Errors
+    /// A column that this file does not have.
+    pub fn check_given(&self, given: &[(String, String)]) -> Result<()> {
+        let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
+        given.iter().try_for_each(|(ours, theirs)| check_column(&format!("--column {ours}"), theirs, &names))
+    }
+
+    fn plain(name: &str, rows: usize, names: &[String]) -> QuestionFile {
         QuestionFile {
             name: name.to_owned(),
             rows,
+            names: names.to_owned(),
             format: Format::Rows,
             columns: BTreeMap::new(),
             answer_rule: AnswerRule::AsIs,
@@ -96,28 +106,46 @@ impl QuestionFile {
     }
 }
 
-/// The first rows of a file, and how many there are.
-fn first_rows(path: &Path) -> Result<(Vec<Row>, usize)> {
-    let mut reader = RowReader::open(path, BadRows::Stop)?;
-    let (mut first, mut rows) = (Vec::new(), 0);
-    while let Some(row) = reader.next_with(|_, row| Ok::<Row, FieldProblem>(row))? {
-        rows += 1;
-        if first.len() < LOOKED_AT {
-            first.push(row);
-        }
+/// Checks that rows of some format have the fields that the user names columns for.
+fn check_fields(given: &[(String, String)]) -> Result<()> {
+    let fields = [Format::Rows, Format::Conversations].map(Format::fields).concat();
+    match given.iter().find(|(ours, _)| !fields.contains(&ours.as_str())) {
+        None => Ok(()),
+        Some((ours, _)) => Err(unknown_key(ours, &Format::Rows.fields()).preceded_by("--column: ").into()),
     }
-    Ok((first, rows))
 }
 
-/// The columns of any row, in the order of the first that has each.
-fn names(rows: &[Row]) -> Vec<String> {
-    let mut names: Vec<String> = Vec::new();
-    for name in rows.iter().flat_map(Row::keys) {
-        if !has(&names, name) {
-            names.push(name.clone());
+/// The rows of a file.
+struct Rows {
+    /// Those that are looked at.
+    first: Vec<Row>,
+    /// How many there are.
+    count: usize,
+    /// The columns of all.
+    names: Vec<String>,
+}
+
+impl Rows {
+    fn read(path: &Path) -> Result<Rows> {
+        let mut reader = RowReader::open(path, BadRows::Stop)?;
+        let mut rows = Rows { first: Vec::new(), count: 0, names: Vec::new() };
+        while let Some(row) = reader.next_with(|_, row| Ok::<Row, FieldProblem>(row))? {
+            rows.add(row);
+        }
+        Ok(rows)
+    }
+
+    fn add(&mut self, row: Row) {
+        self.count += 1;
+        for name in row.keys() {
+            if !has(&self.names, name) {
+                self.names.push(name.clone());
+            }
+        }
+        if self.first.len() < LOOKED_AT {
+            self.first.push(row);
         }
     }
-    names
 }
 
 /// The kind that a file's columns tell: programs have tests, choices have options.

@@ -49,12 +49,8 @@ impl Pace {
     /// # Errors
     /// Records that cannot be read.
     pub fn of(plan: &Plan, run: &Path) -> Result<Option<Pace>> {
-        let questions = plan.node(None, 1, Stage::Questions).map(|id| run.join(plan.nodes[id].folder()));
-        let counted = questions.map(|folder| read_record(&folder)).transpose()?.flatten();
-        if !counted.is_some_and(|record| record.is_current()) {
-            return Ok(None);
-        }
-        let works = works(plan, QuestionNumbers::of(plan, run)?);
+        let Some(questions) = QuestionNumbers::recorded(plan, run)? else { return Ok(None) };
+        let works = works(plan, questions);
         let (mut spent, mut unfinished) = (BTreeMap::<Kind, (f64, f64)>::new(), Vec::new());
         for (id, node) in plan.nodes.iter().enumerate() {
             match read_record(&run.join(node.folder()))?.filter(|record| record.is_current()) {

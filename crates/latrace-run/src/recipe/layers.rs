@@ -74,7 +74,14 @@ impl Layers {
     /// # Errors
     /// A file that cannot be read; a base that is no name; a key that is refused.
     pub(super) fn add_recipe(&mut self, file: &Path) -> Result<()> {
-        let mut table = read_table(file)?;
+        self.add_recipe_of(file, read_table(file)?)
+    }
+
+    /// The same of a recipe that stands in `file`, or is to stand there.
+    ///
+    /// # Errors
+    /// As [`Layers::add_recipe`].
+    pub(super) fn add_recipe_of(&mut self, file: &Path, mut table: Table) -> Result<()> {
         let folder = file.parent().unwrap_or(Path::new(""));
         look_beside(&mut table, folder);
         // Removed, because it is no setting: the resolved recipe contains what the base says.

@@ -26,7 +26,6 @@ use latrace_io::failure::Failure;
 use latrace_io::settings::typed;
 use layers::{COMMAND_LINE, Layers};
 
-pub use beside::missing_files;
 pub use keys::keys_called;
 
 /// Reads `file` if given, applies `overrides` (`key=value`) in order, and validates the result.

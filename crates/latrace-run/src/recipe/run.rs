@@ -270,6 +270,13 @@ impl RunRecipe {
         layers.read(resolve)
     }
 
+    /// Reads a recipe's text, which is to be written to `file`: files are looked for beside it.
+    pub fn parse(text: &str, file: &Path) -> Result<RunRecipe> {
+        let mut layers = Layers::new(&[], COMMAND_LINE, check_keys)?;
+        layers.add_recipe_of(file, settings::parse_table(text, &file.display().to_string())?)?;
+        layers.read(resolve)
+    }
+
     /// The recipe of a baseline: this one with the baseline's settings merged in.
     pub fn variant(&self, name: &str) -> Result<RunRecipe> {
         let mut table = self.to_table()?;
