@@ -7,8 +7,8 @@ use latrace_io::failure::Failure;
 use latrace_io::settings::read_table;
 use toml::{Table, Value};
 
+use super::Setting;
 use super::beside::look_beside;
-use super::parse_override;
 use super::table::{merge, set};
 
 /// How errors call the settings that follow a recipe on the command line.
@@ -22,7 +22,7 @@ type CheckKeys = fn(&Table, &str) -> Result<()>;
 pub(super) struct Layers {
     check: CheckKeys,
     files: Vec<Layer>,
-    given: Vec<(String, Value)>,
+    given: Vec<Setting>,
     /// The same as a table.
     line: Layer,
 }
@@ -39,10 +39,9 @@ impl Layers {
     /// # Errors
     /// A text that is no setting; a key that `check` refuses.
     pub(super) fn new(given: &[String], source: &str, check: CheckKeys) -> Result<Layers> {
-        let given: Vec<(String, Value)> =
-            given.iter().map(|text| parse_override(text)).collect::<Result<_>>()?;
+        let given: Vec<Setting> = given.iter().map(|text| Setting::parse(text)).collect::<Result<_>>()?;
         let mut settings = Table::new();
-        for (key, value) in &given {
+        for Setting { key, value, .. } in &given {
             set(&mut settings, key, value.clone())
                 .map_err(|failure| failure.preceded_by(&format!("{source}: ")))?;
         }
@@ -101,11 +100,21 @@ impl Layers {
         read(&whole).map_err(|error| {
             let source =
                 self.at_fault(&error.to_string(), &|table| read(table).err().map(|error| error.to_string()));
+            let broken = self.broken(&error.to_string()).filter(|_| source == self.line.source);
             match error.downcast::<Failure>() {
-                Ok(failure) => failure.preceded_by(&format!("{source}: ")).into(),
+                Ok(failure) => match broken {
+                    Some(broken) => failure.preceded_by(&format!("{source}: ")).hint(broken).into(),
+                    None => failure.preceded_by(&format!("{source}: ")).into(),
+                },
                 Err(error) => error.context(source.to_owned()),
             }
         })
+    }
+
+    /// Why the value at fault is no TOML, if it was given and looks like some.
+    fn broken(&self, message: &str) -> Option<&str> {
+        let key = key_of(message);
+        self.given.iter().rfind(|setting| setting.key == key)?.broken.as_deref()
     }
 
     fn layers(&self) -> impl DoubleEndedIterator<Item = &Layer> {
@@ -121,7 +130,9 @@ impl Layers {
             .for_each(|layer| merge(&mut table, layer.settings.clone()));
         if wanted(&self.line) {
             // One by one: a table that is given replaces one of a file.
-            self.given.iter().try_for_each(|(key, value)| set(&mut table, key, value.clone()))?;
+            self.given
+                .iter()
+                .try_for_each(|Setting { key, value, .. }| set(&mut table, key, value.clone()))?;
         }
         Ok(table)
     }
@@ -190,6 +201,32 @@ mod tests {
         check("", &["trace.n=4"], &format!("the command line: {unknown}"));
         check("", &["seed.n=4"], "the command line: seed: expected a whole number, got a table");
         check("", &["seed=3", "seed.n=4"], "the command line: seed.n: \"seed\" is a value, not a table");
+    }
+
+    #[test]
+    fn a_list_that_is_not_closed_is_named_with_where() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("r.toml");
+        fs::write(&file, "[questions]\ntask = \"walk\"\n").unwrap();
+        let hint = |setting: &str| {
+            let error = RunRecipe::read(&file, &[setting.to_owned()]).unwrap_err();
+            error
+                .downcast_ref::<latrace_io::failure::Failure>()
+                .unwrap()
+                .its_hint()
+                .unwrap_or_default()
+                .to_owned()
+        };
+        let broken = hint("skip=[\"rft\",[]");
+        assert!(
+            broken.starts_with("[\"rft\",[] is read as a text, since it is not valid TOML at character 10: "),
+            "{broken}"
+        );
+        assert!(
+            hint("traces={ n = 4")
+                .starts_with("{ n = 4 is read as a text, since it is not valid TOML at character")
+        );
+        assert!(!hint("skip=rft").contains("TOML"));
     }
 
     #[test]
