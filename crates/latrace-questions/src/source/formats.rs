@@ -23,22 +23,43 @@ pub enum Format {
     Conversations,
 }
 
-/// The fields of a question that a row may have as they are.
-const QUESTION_FIELDS: [&str; 13] = [
-    "id",
-    "question",
-    "trace",
-    "solution",
-    "answer",
-    "hint",
-    "kind",
-    "tests",
-    "options",
-    "source",
-    "difficulty",
-    "prompt",
-    "posterior_prompt",
+/// The fields of a question that a row may have as they are, each with what published data sets call it.
+const QUESTION_FIELDS: [(&str, &[&str]); 13] = [
+    ("id", &["idx", "index", "problem_id", "question_id", "unique_id", "task_id", "uuid"]),
+    ("question", &["problem", "query", "instruction", "input", "task", "prompt_text"]),
+    (
+        "trace",
+        &["reasoning", "thinking", "thought", "rationale", "cot", "chain_of_thought", "reasoning_content"],
+    ),
+    ("solution", &["explanation", "worked_solution"]),
+    (
+        "answer",
+        &[
+            "gold",
+            "target",
+            "final_answer",
+            "expected_answer",
+            "reference_answer",
+            "ground_truth",
+            "label",
+            "output",
+            "answerKey",
+        ],
+    ),
+    ("hint", &[]),
+    ("kind", &[]),
+    ("tests", &["test_cases", "input_output", "test_list"]),
+    ("options", &["choices"]),
+    ("source", &[]),
+    ("difficulty", &["level"]),
+    ("prompt", &[]),
+    ("posterior_prompt", &[]),
 ];
+
+/// The fields of questions that published data sets call otherwise, with their names there.
+pub fn field_synonyms() -> impl Iterator<Item = (&'static str, &'static [&'static str])> {
+    QUESTION_FIELDS.into_iter().filter(|(_, others)| !others.is_empty())
+}
 
 /// The text of a chat up to where the assistant writes, by the model's chat template.
 pub type RenderChat<'a> = &'a dyn Fn(&[Message]) -> Result<String, FieldProblem>;
@@ -47,10 +68,11 @@ impl Format {
     /// The fields of rows that are read in this format.
     #[must_use]
     pub fn fields(self) -> Vec<&'static str> {
+        let of_question = QUESTION_FIELDS.map(|(field, _)| field);
         match self {
-            Format::Rows => [&QUESTION_FIELDS[..], &["response", "messages", "limits"]].concat(),
+            Format::Rows => [&of_question[..], &["response", "messages", "limits"]].concat(),
             Format::Gsm8k => vec!["id", "question", "answer"],
-            Format::Conversations => [&QUESTION_FIELDS[..], &["system", "conversations", "limits"]].concat(),
+            Format::Conversations => [&of_question[..], &["system", "conversations", "limits"]].concat(),
         }
     }
 

@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 
 pub use answer_rule::AnswerRule;
 pub use field_sources::check_column;
-pub use formats::{Format, RenderChat, conversation_prompt};
+pub use formats::{Format, RenderChat, conversation_prompt, field_synonyms};
 pub use kinds::KindBy;
 pub use limit::{QuestionLimit, SplitLimits};
 pub use program_tests::{TestCounts, TestSource};

@@ -137,8 +137,8 @@ mod tests {
 
     use latrace_core::Markers;
 
-    use crate::source::{Source, TestSource};
     use crate::source::tests::source;
+    use crate::source::{Source, TestSource};
     use crate::verifiers::Verifiers;
 
     use super::*;
@@ -156,7 +156,8 @@ mod tests {
         let [train, test] = [write("train", rows[0]), write("test", rows[1])];
         let columns = columns.iter().map(|(ours, theirs)| ((*ours).to_owned(), (*theirs).to_owned()));
         let test = if rows[1].is_empty() { String::new() } else { test.display().to_string() };
-        let source = Source { columns: columns.collect(), test, tests: TestSource::default(), ..source(&train) };
+        let source =
+            Source { columns: columns.collect(), test, tests: TestSource::default(), ..source(&train) };
         let verifiers = Verifiers::default();
         let read = source.read(&Markers::named("think").unwrap(), None);
         let error = read.and_then(|read| read.check_judged(&Judge::new(1.0, &verifiers))).unwrap_err();
@@ -173,7 +174,10 @@ mod tests {
         let answer = "train/q.jsonl line 2: field \"answer\" (column \"gold\"): expected";
         one("\"gold\": null", &format!("{answer} the reference answer, got null"));
         one("\"more\": 1", &format!("{answer} the reference answer, got nothing"));
-        one("\"gold\": []", &format!("{answer} one answer: a text, a number, or a list of one of them, got a list of 0"));
+        one(
+            "\"gold\": []",
+            &format!("{answer} one answer: a text, a number, or a list of one of them, got a list of 0"),
+        );
         one("\"gold\": {}", &format!("{answer} a text or a number, got an object"));
         let kinds = "\"math\", \"choice\", \"text\", \"code\", \"command\" or a built-in task";
         let kind = format!("train/q.jsonl line 2: field \"kind\": expected {kinds}, got string \"maths\"");
@@ -181,16 +185,25 @@ mod tests {
         let command = "question q-2 (train/q.jsonl line 2): questions of the kind \"command\" need a verifier, and none is given";
         one("\"gold\": \"1\", \"kind\": \"command\"", command);
         // Of a question that has no answer, the solution is compared with.
-        let tests = "train/q.jsonl line 2: field \"tests\": expected a text or a list of texts, got an object";
+        let tests =
+            "train/q.jsonl line 2: field \"tests\": expected a text or a list of texts, got an object";
         one("\"gold\": null, \"tests\": {}", tests);
     }
 
     #[test]
     fn two_questions_of_one_id_are_named_by_their_rows() {
         let own = "{\"question\": \"q\", \"answer\": 1, \"id\": 7}\n";
-        check([&own.repeat(2), ""], &[], "two questions have the id \"7\": train/q.jsonl line 1 and train/q.jsonl line 2");
+        check(
+            [&own.repeat(2), ""],
+            &[],
+            "two questions have the id \"7\": train/q.jsonl line 1 and train/q.jsonl line 2",
+        );
         let none = "{\"question\": \"q\", \"answer\": 1, \"id\": null}\n";
-        check([none, none], &[], "two questions have the id \"q-1\": train/q.jsonl line 1 and test/q.jsonl line 1");
+        check(
+            [none, none],
+            &[],
+            "two questions have the id \"q-1\": train/q.jsonl line 1 and test/q.jsonl line 1",
+        );
     }
 
     #[test]
