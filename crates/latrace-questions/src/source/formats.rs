@@ -201,7 +201,9 @@ fn add_response(row: &mut Row, response: &str, markers: &Markers) -> Result<(), 
 
 fn unmarked(response: &str, markers: &Markers) -> FieldProblem {
     let expected = format!("a thought that ends with {:?}, then the answer", markers.close.trim());
-    FieldProblem::new("response", expected, format!("{} characters without it", response.chars().count()))
+    FieldProblem::new("response", expected, format!("{} without it", describe(&json!(response)))).hint(
+        "prompts.markers says what ends a thought; rows without one have an `answer` in place of a response",
+    )
 }
 
 /// Our fields are texts, but files often store them as numbers.
@@ -260,8 +262,25 @@ fn wrong_field(row: Row, error: &serde_json::Error) -> FieldProblem {
         serde_json::from_value::<Question>(Value::Object(alone)).is_err()
     };
     match row.into_iter().find(fails) {
-        Some((name, value)) => not_a_text(&name, expected_in(&name), Some(&value)),
+        Some((name, value)) => of_wrong(&name, &value),
         None => FieldProblem::new("question", "a row of a question", error.to_string()),
+    }
+}
+
+fn of_wrong(name: &str, value: &Value) -> FieldProblem {
+    let problem = not_a_text(name, expected_in(name), Some(value));
+    match value {
+        Value::Array(values) => match values.iter().find(|value| !value.is_string()) {
+            Some(other) => {
+                FieldProblem::new(name, expected_in(name), format!("a list with {}", describe(other)))
+            }
+            None => problem,
+        },
+        // Bytes and long numbers, which are objects in memory, have hints and names of their own.
+        Value::Object(_) if describe(value) == describe(&json!({})) => problem.hint(format!(
+            "of what is within it, questions.columns takes a template: {name} = \"{{{{ {name}.NAME }}}}\""
+        )),
+        _ => problem,
     }
 }
 

@@ -66,7 +66,9 @@ impl Questions {
         let [Some(first), Some(second)] = [earlier, later].map(|index| self.origins.get(index)) else {
             return Failure::work(message);
         };
-        let hint = if second.has_id {
+        let hint = if (&first.file, first.place) == (&second.file, second.place) {
+            "a question belongs to one split: give each a file of its own"
+        } else if second.has_id {
             "ids must be unique across all splits; without an id, rows are numbered by file"
         } else {
             "rows without an id are numbered by the name of their file: rename one of the two, or give rows ids"

@@ -49,7 +49,7 @@ impl QuestionFile {
         traces_wanted: bool,
     ) -> Result<QuestionFile> {
         check_fields(given)?;
-        let Rows { first, count, names } = Rows::read(path)?;
+        let Rows { first, count, names, filled } = Rows::read(path)?;
         let shown = path.display().to_string();
         if first.is_empty() {
             return Err(Failure::work(format!("{shown} has no rows")).into());
@@ -61,13 +61,16 @@ impl QuestionFile {
         let mut columns = guess(&names, given);
         let is_known = |field: &str| has(&names, field) || columns.contains_key(field);
         if !["question", "prompt", "messages"].into_iter().any(is_known) {
-            return Err(unknown_column(&shown, "question", &names).into());
+            return Err(unknown_column(&shown, "question", &names, &first).into());
         }
-        let has_traces = ["trace", "response", "messages"].into_iter().any(is_known);
+        // A column of nulls has none, as Parquet has a value for every field of every row.
+        let is_filled = |field: &str| has(&filled, columns.get(field).map_or(field, String::as_str));
+        let has_traces =
+            ["trace", "response", "messages"].into_iter().any(|field| is_known(field) && is_filled(field));
         let kind = kind(&first, &is_known);
         let judged_by = ["answer", "tests", "messages", "response"];
         if !judged_by.into_iter().any(is_known) {
-            return Err(unknown_column(&shown, "answer", &names).into());
+            return Err(unknown_column(&shown, "answer", &names, &first).into());
         }
         let mut file = QuestionFile { has_traces, kind, ..plain };
         let answers = columns.get("answer").map_or("answer", String::as_str).to_owned();
@@ -116,6 +119,7 @@ fn check_fields(given: &[(String, String)]) -> Result<()> {
 }
 
 /// The rows of a file.
+#[derive(Default)]
 struct Rows {
     /// Those that are looked at.
     first: Vec<Row>,
@@ -123,12 +127,14 @@ struct Rows {
     count: usize,
     /// The columns of all.
     names: Vec<String>,
+    /// Those that are more than null.
+    filled: Vec<String>,
 }
 
 impl Rows {
     fn read(path: &Path) -> Result<Rows> {
         let mut reader = RowReader::open(path, BadRows::Stop)?;
-        let mut rows = Rows { first: Vec::new(), count: 0, names: Vec::new() };
+        let mut rows = Rows::default();
         while let Some(row) = reader.next_with(|_, row| Ok::<Row, FieldProblem>(row))? {
             rows.add(row);
         }
@@ -137,14 +143,21 @@ impl Rows {
 
     fn add(&mut self, row: Row) {
         self.count += 1;
-        for name in row.keys() {
-            if !has(&self.names, name) {
-                self.names.push(name.clone());
+        for (name, value) in &row {
+            note(&mut self.names, name);
+            if !value.is_null() {
+                note(&mut self.filled, name);
             }
         }
         if self.first.len() < LOOKED_AT {
             self.first.push(row);
         }
+    }
+}
+
+fn note(names: &mut Vec<String>, name: &str) {
+    if !has(names, name) {
+        names.push(name.to_owned());
     }
 }
 
@@ -163,8 +176,15 @@ fn all_worked(rows: &[Row], column: &str) -> bool {
     rows.iter().all(|row| row.get(column).and_then(Value::as_str).is_some_and(|text| text.contains("#### ")))
 }
 
-fn unknown_column(file: &str, field: &str, names: &[String]) -> Failure {
+fn unknown_column(file: &str, field: &str, names: &[String], rows: &[Row]) -> Failure {
     let columns = names.join(", ");
-    Failure::usage(format!("{file}: no column is known to hold the {field}; the rows have {columns}"))
-        .hint(format!("say which column it is: --column {field}=NAME"))
+    let failure =
+        Failure::usage(format!("{file}: no column is known to hold the {field}; the rows have {columns}"));
+    let nested = rows.iter().flatten().find(|(_, value)| value.is_object()).map(|(name, _)| name);
+    failure.hint(match nested {
+        Some(name) => format!(
+            "say where it is: --column {field}=NAME, or within {name}: --column '{field}={{{{ {name}.NAME }}}}'"
+        ),
+        None => format!("say which column it is: --column {field}=NAME"),
+    })
 }

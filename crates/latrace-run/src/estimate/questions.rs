@@ -6,8 +6,10 @@ use anyhow::{Context, Result, bail};
 use latrace_core::{Question, Split};
 use latrace_engine::adapters::adapter_parameters;
 use latrace_engine::text_codec::TextCodec;
-use latrace_engine::{ModelShape, Parameters};
+use latrace_engine::train_config::Init;
+use latrace_engine::{ModelShape, check_random};
 use latrace_io::failure::Failure;
+use latrace_io::model_folder::tensor_shapes;
 use latrace_questions::verifiers::Verifiers;
 use serde::Deserialize;
 use serde_json::Value;
@@ -16,7 +18,8 @@ use tempfile::tempdir;
 use super::needs::model_before;
 use crate::pipeline::folder::{StageRecord, read_record};
 use crate::plan::{
-    EvaluatedQuestions, EvaluationSettings, FitRows, Node, Plan, QuestionSettings, Settings, Stage,
+    EvaluatedQuestions, EvaluationSettings, FitRows, ModelSettings, Node, NodeId, Plan, QuestionSettings,
+    Role, Settings, Stage,
 };
 use crate::recipe::run::{Method, TracedQuestions};
 use crate::stages::questions::count;
@@ -109,21 +112,40 @@ fn count_ahead(plan: &Plan, run: &Path, verifiers: &Verifiers) -> Result<Value> 
     let Settings::Questions(settings) = &node(plan)?.settings else { bail!("the plan has no questions") };
     let scratch = tempdir().context("cannot make a folder for the tokenizer")?;
     let model = model_before(plan, run, scratch.path(), false)?;
-    check_model(plan, &model).context("no model can be made by [model]")?;
+    check_model(plan, &model)?;
     let counts = count(settings, &model, verifiers)?;
     check_own_prompts(plan, settings, &model)?;
     Ok(counts)
 }
 
-/// Checks that a model of this shape can be made, and each training's adapter on it.
+/// Checks that stages can use the model, and that each training's adapter can be put on it.
 fn check_model(plan: &Plan, model: &Path) -> Result<()> {
-    Parameters::read(model)?;
+    let base = plan.node(None, 1, Stage::Model).context("the plan begins with no model")?;
+    if let Settings::Model(ModelSettings::Random { .. }) = &plan.nodes[base].settings {
+        check_random(model).map_err(|error| of_shape(&error, model))?;
+    } else if plan.nodes.iter().any(|node| reads_weights(node, base)) {
+        tensor_shapes(model).context("model.folder")?;
+    }
     plan.nodes.iter().try_for_each(|node| {
         let Settings::Fit(settings) = &node.settings else { return Ok(()) };
         let Some(lora) = settings.config().lora else { return Ok(()) };
-        let cannot = || format!("the adapter of {}", node.folder().display());
-        adapter_parameters(model, &lora).map(drop).with_context(cannot)
+        adapter_parameters(model, &lora).map(drop).with_context(|| node.folder().display().to_string())
     })
+}
+
+/// A problem with the shape of a random model, whose file is none of the user's.
+fn of_shape(error: &anyhow::Error, model: &Path) -> Failure {
+    let file = format!("{}: ", model.join("config.json").display());
+    Failure::usage(format!("model.shape: {}", format!("{error:#}").replace(&file, "")))
+}
+
+fn reads_weights(node: &Node, base: NodeId) -> bool {
+    node.input(Role::Model) == Some(base)
+        && match &node.settings {
+            Settings::Questions(_) => false,
+            Settings::Fit(settings) => settings.config().init == Init::Model,
+            _ => true,
+        }
 }
 
 /// Tries the prompts that the model is evaluated with in its own chat template.

@@ -1,6 +1,6 @@
 //! Settings with where they were written, so that a mistake is blamed on the file or the command line that made it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use latrace_io::failure::Failure;
@@ -25,6 +25,8 @@ pub(super) struct Layers {
     given: Vec<Setting>,
     /// The same as a table.
     line: Layer,
+    /// Recipes that were read: each has one base at most, so that one which comes twice leads to itself.
+    recipes: Vec<PathBuf>,
 }
 
 #[derive(Debug)]
@@ -46,7 +48,8 @@ impl Layers {
                 .map_err(|failure| failure.preceded_by(&format!("{source}: ")))?;
         }
         check(&settings, source)?;
-        Ok(Layers { check, files: Vec::new(), given, line: Layer { source: source.to_owned(), settings } })
+        let line = Layer { source: source.to_owned(), settings };
+        Ok(Layers { check, files: Vec::new(), given, line, recipes: Vec::new() })
     }
 
     /// Adds the settings of a file, over those of other files.
@@ -73,6 +76,12 @@ impl Layers {
     /// # Errors
     /// A file that cannot be read; a base that is no name; a key that is refused.
     pub(super) fn add_recipe(&mut self, file: &Path) -> Result<()> {
+        let path = file.canonicalize().unwrap_or_else(|_| file.to_owned());
+        if self.recipes.contains(&path) {
+            let message = format!("base: {} is a base of itself, be it by way of others", file.display());
+            return Err(Failure::usage(message).hint("a base stands alone, or on a base of its own").into());
+        }
+        self.recipes.push(path);
         self.add_recipe_of(file, read_table(file)?)
     }
 
@@ -132,7 +141,8 @@ impl Layers {
             // One by one: a table that is given replaces one of a file.
             self.given
                 .iter()
-                .try_for_each(|Setting { key, value, .. }| set(&mut table, key, value.clone()))?;
+                .try_for_each(|Setting { key, value, .. }| set(&mut table, key, value.clone()))
+                .map_err(|failure| failure.preceded_by(&format!("{}: ", self.line.source)))?;
         }
         Ok(table)
     }

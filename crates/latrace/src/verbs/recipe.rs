@@ -55,6 +55,9 @@ struct RecipeInput {
 impl RecipeInput {
     fn read(&self) -> Result<RunRecipe> {
         let shown = self.recipe.display();
+        if self.recipe.is_dir() {
+            return Err(Failure::usage(format!("{shown} is a folder: expected the file of a recipe")).into());
+        }
         if !self.recipe.is_file() {
             return Err(Failure::usage(format!("there is no recipe {shown}")).into());
         }
