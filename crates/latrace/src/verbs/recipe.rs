@@ -29,7 +29,7 @@ pub struct RecipeArguments {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Check a recipe and the files that it names, and say in a sentence what it does and what could not be checked
+    /// Check a recipe and the files that it names, and say in a sentence what it does
     #[command(
         after_help = "Examples:\n  latrace recipe check recipes/quickstart.toml\n  latrace recipe check own.toml traces.n=16"
     )]

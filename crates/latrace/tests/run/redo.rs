@@ -61,7 +61,7 @@ fn other_settings_in_a_finished_run_are_refused_and_change_nothing() {
         ("evaluation.n=1", "(evaluation.n was 2, is 1): "),
         (
             "rounds=2",
-            "(rounds was 1, is 2): 1 finished stage would be redone (10-evaluation/final); 8 stages would be added, among \
+            "(rounds was 1, is 2): 1 finished stage would be redone (10-evaluation/final); 13 stages would be added, among \
              them round-2/02-posterior, round-2/09-final",
         ),
     ] {
