@@ -428,7 +428,7 @@ mod tests {
         };
         let mut fields = json!(whole).as_object().unwrap().keys().cloned().collect::<Vec<_>>();
         fields.sort_unstable();
-        let mut listed = QUESTION_FIELDS.map(str::to_owned).to_vec();
+        let mut listed = QUESTION_FIELDS.map(|(field, _)| field.to_owned()).to_vec();
         listed.sort_unstable();
         assert_eq!(fields, listed);
         for format in [Format::Rows, Format::Gsm8k, Format::Conversations] {
