@@ -12,9 +12,10 @@ use tempfile::tempdir;
 
 use crate::estimate::{QuestionNumbers, check_traced};
 use crate::pipeline::context::RunContext;
-use crate::plan::plan;
+use crate::plan::{QuestionSettings, plan};
+use crate::prompting::Prompting;
 use crate::recipe::run::RunRecipe;
-use crate::stages::questions::read_judged;
+use crate::stages::questions::{check_prompts, read_judged};
 
 /// Checks all that a recipe and its baselines name, and returns what could not be checked, each with the reason.
 ///
@@ -70,13 +71,22 @@ fn check_method(
         None => QuestionNumbers::of(&plan, &scratch.join("run"), verifiers).map(drop),
         Some(reason) => {
             unchecked.add(format!("prompts and token ids, since {reason}"));
-            let markers = here.prompts.markers()?;
-            // In place of the model's chat template, so that the traces of conversations are found.
-            let render = |_: &[Message]| Ok(String::new());
-            let questions = read_judged(&here.questions, &markers, Some(&render), verifiers)?;
-            check_traced(&plan, QuestionNumbers::of_read(&questions.all))
+            check_traced(&plan, without_model(&here, verifiers)?)
         }
     }
+}
+
+/// The numbers of questions, after all checks of them that need no model.
+fn without_model(recipe: &RunRecipe, verifiers: &Verifiers) -> Result<QuestionNumbers> {
+    let settings = QuestionSettings::of(recipe)?;
+    // In place of the model's chat template, so that the traces of conversations are found.
+    let render = |_: &[Message]| Ok(String::new());
+    let questions = read_judged(&settings.source, &settings.markers, Some(&render), verifiers)?;
+    let prompting = [settings.reasoner.compile()?, settings.posterior.compile()?];
+    if prompting.iter().all(|prompting| matches!(prompting, Prompting::Template(_))) {
+        check_prompts(&questions.all, prompting.each_ref(), &settings.markers, None)?;
+    }
+    Ok(QuestionNumbers::of_read(&questions.all))
 }
 
 /// Empties the names of files and data sets that are not on this machine.

@@ -466,6 +466,15 @@ fn what_is_wrong_with_questions_is_said_before_a_run() {
         }
     }
     assert!(!bench.path("new.toml").exists(), "no recipe is left behind");
+    // Templates need no model, which is not on this machine.
+    for (template, words) in
+        [("{{ question", "cannot use the template"), ("{{ question }}", "expected a prompt that ends with")]
+    {
+        fs::write(bench.path("own.jinja"), template).unwrap();
+        let settings = ["model.folder=org/name", "prompts.reasoner=own.jinja"];
+        let (code, said) = bench.run(&[&["recipe", "check", "own.toml"], &settings[..]].concat());
+        assert!(code != 0 && said.contains(words), "{template}: {said}");
+    }
 }
 
 #[test]
