@@ -38,7 +38,7 @@ pub use latrace_lm::{
     Weights,
 };
 pub use manual::ManualEngine;
-pub use model_shape::{Parameters, check_same_model};
+pub use model_shape::{Parameters, check_random, check_same_model};
 pub use torchrun::{TorchrunConfig, TorchrunEngine};
 
 /// The hint of an error of an engine.

@@ -162,6 +162,15 @@ impl Parameters {
     }
 }
 
+/// Checks that a random model can be made of the shape in `config.json`.
+///
+/// # Errors
+/// A field that is none, or an architecture that the built-in engine does not have.
+pub fn check_random(folder: &Path) -> Result<()> {
+    Config::read(folder)?;
+    Ok(())
+}
+
 /// Checks that a model could have been trained from another: the same architecture, and the same tensors.
 ///
 /// # Errors

@@ -153,6 +153,7 @@ impl TextCodec {
 fn no_template() -> FieldProblem {
     let expected = "ready-made fields, since the model folder has no chat template";
     FieldProblem::new("messages", expected, "messages")
+        .hint("a random model has none: choose a model for chats, or give each row a `question`, a `trace` and an `answer`")
 }
 
 fn refused(error: latrace_core::Error) -> FieldProblem {

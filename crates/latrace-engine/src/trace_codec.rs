@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 use latrace_core::{Markers, boundary};
 
 use crate::boundary::{ModelShape, StopTexts};
@@ -62,7 +62,7 @@ impl TraceCodec {
         let ids = self.encode(&format!("{trace}{of_trace}"))?;
         // A trace that holds the cut itself would be cut there when it is read back.
         if self.boundary(&ids) != Some(ids.len()) {
-            bail!("the trace holds {:?} before its end", self.markers.cut);
+            return Err(holds_cut(&self.markers.cut).into());
         }
         Ok(ids)
     }
@@ -127,6 +127,11 @@ impl TraceCodec {
 fn stops(id: Option<u32>, marker: &str) -> StopTexts {
     let is_needed = id.is_none() && !marker.is_empty();
     StopTexts::new(if is_needed { vec![marker.to_owned()] } else { Vec::new() })
+}
+
+fn holds_cut(cut: &str) -> Failure {
+    Failure::work(format!("the trace holds {cut:?} before its end"))
+        .hint("take it out of the trace, or choose other prompts.markers, which thoughts do not hold")
 }
 
 fn no_tokenizer(model: &Path) -> Failure {

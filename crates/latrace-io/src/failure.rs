@@ -50,6 +50,12 @@ impl Failure {
         Failure { hint: Some(hint.into()), ..self }
     }
 
+    /// What to do about it, if there is a hint.
+    #[must_use]
+    pub fn its_hint(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
     /// Adds a hint where there is none yet.
     #[must_use]
     pub fn or_hint(self, hint: &str) -> Failure {

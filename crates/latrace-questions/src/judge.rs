@@ -42,7 +42,8 @@ impl<'a> Judge<'a> {
         self.parse(of).with_context(|| format!("question {}", of.id))
     }
 
-    fn parse(&self, of: Judged<'_>) -> Result<Query> {
+    /// The same without its id in errors: a [`latrace_io::rows::FieldProblem`] where the row is at fault.
+    pub(crate) fn parse(&self, of: Judged<'_>) -> Result<Query> {
         self.verifiers.check(of.kind)?;
         // The text beside the row parsed from it: only the text has large integers in full.
         Ok(Query::of(&row_of(of)?, Some(of.reference), self.time_limit)?)

@@ -13,6 +13,7 @@ pub mod join;
 pub mod layout;
 pub mod pipeline;
 pub mod plan;
+pub mod preflight;
 mod present;
 pub mod prompting;
 pub mod recipe;

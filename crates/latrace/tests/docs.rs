@@ -174,25 +174,26 @@ fn comments(defaults: &str) -> Vec<(String, String)> {
 /// Structs by section of the recipe, with the file that has each.
 const SECTIONS: [(&str, &str, &str); 15] = [
     ("", "latrace-run/src/recipe/run.rs", "RunRecipe"),
-    ("model", "latrace-run/src/recipe/run.rs", "ModelSource"),
+    ("model", "latrace-run/src/recipe/sections.rs", "ModelSource"),
     ("questions", "latrace-questions/src/source/mod.rs", "Source"),
     ("prompts", "latrace-run/src/recipe/prompts.rs", "Prompts"),
-    ("traces", "latrace-run/src/recipe/run.rs", "Traces"),
-    ("answers", "latrace-run/src/recipe/run.rs", "Sampling"),
-    ("verdicts", "latrace-run/src/recipe/run.rs", "Verdicts"),
+    ("traces", "latrace-run/src/recipe/sections.rs", "Traces"),
+    ("answers", "latrace-run/src/recipe/sections.rs", "Sampling"),
+    ("verdicts", "latrace-run/src/recipe/sections.rs", "Verdicts"),
     ("verifier", "latrace-verify/src/command/mod.rs", "CommandSettings"),
     ("weights", "latrace-run/src/weigh/config.rs", "WeighConfig"),
-    ("dataset", "latrace-run/src/recipe/run.rs", "Dataset"),
+    ("dataset", "latrace-run/src/recipe/sections.rs", "Dataset"),
     ("distillation", "latrace-run/src/recipe/distillation.rs", "Distillation"),
-    ("evaluation", "latrace-run/src/recipe/run.rs", "Evaluation"),
+    ("evaluation", "latrace-run/src/recipe/sections.rs", "Evaluation"),
     ("engine", "latrace-run/src/recipe/engines.rs", "EngineOptions"),
     ("servers", "latrace-engine/src/servers/config.rs", "ServersConfig"),
     ("torchrun", "latrace-engine/src/torchrun/config.rs", "TorchrunConfig"),
 ];
 
 /// Files with enums that settings have as their types.
-const ENUMS: [&str; 3] = [
+const ENUMS: [&str; 4] = [
     "latrace-run/src/recipe/run.rs",
+    "latrace-run/src/recipe/sections.rs",
     "latrace-questions/src/source/formats.rs",
     "latrace-lm/src/train_config.rs",
 ];

@@ -282,7 +282,7 @@ fn verbs_end_quietly_when_their_reader_leaves() {
     bench.write("sums.jsonl", "{\"id\": \"a\", \"sample\": 0, \"logprobs\": [-1.0]}\n");
     bench
         .write("verdicts.jsonl", "{\"id\": \"a\", \"sample\": 0, \"answer\": 0, \"verdict\": \"correct\"}\n");
-    bench.write("recipe.toml", "[questions]\ntask = \"walk\"\n");
+    bench.write("recipe.toml", "model.folder = \"model\"\n[questions]\ntask = \"walk\"\n");
     for arguments in [
         "questions --data data.jsonl",
         "sample --model model --data data.jsonl --n 2 --max-new-tokens 2",

@@ -32,6 +32,7 @@ fn bench() -> Bench {
         ("unquoted.toml", "[questions]\ntask = walk\n"),
         ("twice.toml", "seed = 1\nseed = 2\n"),
         ("based.toml", "base = \"nowhere.toml\"\n"),
+        ("self.toml", "base = \"self.toml\"\n"),
         ("empty.jsonl", ""),
         ("text.jsonl", "not json\n"),
         ("list.jsonl", "[1]\n"),
@@ -173,6 +174,41 @@ fn mistakes_in_recipes_are_named_where_they_were_made() {
             ("run r.toml method=rtf", 2, &["got \"rtf\"; the nearest is \"rft\""]),
             ("run r.toml skip=[\"rtf\"]", 2, &["skip: the recipe has no baseline \"rtf\""]),
             ("run r.toml skip=rft", 2, &["skip: expected a list"]),
+            (
+                "run r.toml skip=[\"rft\",[]",
+                2,
+                &["skip: expected a list", "not valid TOML at character 10: unclosed array"],
+            ),
+            ("run r.toml traces.n.x=3", 2, &["the command line: traces.n.x: \"n\" is a value, not a table"]),
+            ("run self.toml", 2, &["base: self.toml is a base of itself"]),
+            ("recipe check tiny", 2, &["tiny is a folder: expected the file of a recipe"]),
+            (
+                "recipe check r.toml model.shape={}",
+                2,
+                &["model: expected a folder to start from", "[model.shape]"],
+            ),
+            (
+                "recipe check r.toml model.shape.num_attention_heads=0",
+                2,
+                &["model.shape: field `num_attention_heads`: expected a whole number from 1 to 65536, got 0"],
+            ),
+            (
+                "recipe check r.toml model.shape.architectures=[\"GPT2\"]",
+                2,
+                &["model.shape: unknown architecture"],
+            ),
+            (
+                "recipe check r.toml initial.init=model initial.lora.targets=[\"q\"]",
+                1,
+                &["01-initial", "q_proj"],
+            ),
+            ("recipe check r.toml questions.sizes.traced=90000", 2, &["4927 distinct questions"]),
+            ("recipe check r.toml prompts.reasoner=chat", 1, &["no chat template"]),
+            (
+                "recipe check r.toml questions.task= questions.train=columns.jsonl questions.columns.question=problem questions.columns.answer=glod",
+                2,
+                &["questions.columns.answer: no row has a column \"glod\"; the nearest is \"gold\""],
+            ),
             ("run r.toml weights.selection=bset", 2, &["the nearest is \"best\""]),
             ("run r.toml evaluation.split=tset", 2, &["the nearest is \"test\""]),
             (
@@ -269,6 +305,232 @@ fn what_is_not_there_or_not_what_it_should_be_is_named() {
             ("init --config nothere --out x", 1, &["nothere"]),
         ],
     );
+}
+
+/// A recipe for files of questions without traces, and the model of the bench.
+const OWN: &str = "model.folder = \"model\"\ninitial.train = false\nposterior.train = false\nweights.fallback = \"skip\"\n\
+                   [questions]\ntrain = \"good.jsonl\"\n[prompts]\nreasoner = \"reasoner\"\nposterior = \"posterior_a\"\n";
+
+/// Files of questions that are wrong, each with what is said of it.
+const WRONG_FILES: [(&str, &str, i32, &[&str]); 24] = [
+    (
+        "null",
+        "{\"question\": \"q\", \"answer\": null}",
+        1,
+        &["line 2: field \"answer\": expected the reference answer, got null", "hint: "],
+    ),
+    (
+        "none",
+        "{\"question\": \"q\", \"id\": 5}",
+        1,
+        &["line 2: field \"answer\": expected the reference answer, got nothing"],
+    ),
+    (
+        "blank",
+        "{\"question\": \"q\", \"answer\": \" \"}",
+        1,
+        &["line 2: field \"answer\"", "leave the row out"],
+    ),
+    (
+        "unasked",
+        "{\"question\": \"\", \"answer\": \"1\"}",
+        1,
+        &["line 2: field \"question\"", "an empty one"],
+    ),
+    (
+        "list",
+        "{\"question\": \"q\", \"answer\": [\"1\", \"2\"]}",
+        1,
+        &["line 2: field \"answer\"", "a list of 2"],
+    ),
+    ("unlisted", "{\"question\": \"q\", \"answer\": []}", 1, &["line 2: field \"answer\"", "a list of 0"]),
+    (
+        "truth",
+        "{\"question\": \"q\", \"answer\": true}",
+        1,
+        &["line 2: field \"answer\": expected a text or a number, got true"],
+    ),
+    (
+        "object",
+        "{\"question\": \"q\", \"answer\": {\"a\": 1}}",
+        1,
+        &["an object", "answer = \"{{ answer.NAME }}\""],
+    ),
+    (
+        "kind",
+        "{\"question\": \"q\", \"answer\": \"1\", \"kind\": \"maths\"}",
+        1,
+        &["line 2: field \"kind\"", "\"maths\""],
+    ),
+    (
+        "kindless",
+        "{\"question\": \"q\", \"answer\": \"1\", \"kind\": 3}",
+        1,
+        &["line 2: field \"kind\": expected a text, got number 3"],
+    ),
+    (
+        "command",
+        "{\"question\": \"q\", \"answer\": \"1\", \"kind\": \"command\"}",
+        2,
+        &["command.jsonl line 2", "verifier.command"],
+    ),
+    (
+        "same",
+        "{\"question\": \"q\", \"answer\": \"1\", \"id\": \"good\"}",
+        1,
+        &["the id \"good\": same.jsonl line 1 and same.jsonl line 2"],
+    ),
+    (
+        "options",
+        "{\"question\": \"q\", \"answer\": \"A\", \"options\": [\"a\", 2]}",
+        1,
+        &["expected a list of texts, got a list with number 2"],
+    ),
+    (
+        "number",
+        "{\"question\": 7, \"answer\": \"1\"}",
+        1,
+        &["line 2: field \"question\": expected a text, got number 7"],
+    ),
+    (
+        "trace",
+        "{\"question\": \"q\", \"answer\": \"1\", \"trace\": [\"t\"]}",
+        1,
+        &["line 2: field \"trace\": expected a text, got a list of 1"],
+    ),
+    (
+        "marked",
+        "{\"question\": \"q\", \"answer\": \"1\", \"trace\": \"a </think> b\"}",
+        1,
+        &["marked.jsonl line 2", "before its end", "prompts.markers"],
+    ),
+    (
+        "response",
+        "{\"prompt\": \"p\", \"response\": \"r\", \"answer\": \"1\"}",
+        1,
+        &["line 2: field \"response\"", "string \"r\" without it"],
+    ),
+    (
+        "chat",
+        "{\"messages\": [{\"role\": \"user\", \"content\": \"q\"}], \"answer\": \"1\"}",
+        1,
+        &["line 2: field \"messages\""],
+    ),
+    (
+        "limits",
+        "{\"question\": \"q\", \"kind\": \"code\", \"tests\": {\"inputs\": [], \"outputs\": []}, \"limits\": 3}",
+        1,
+        &["line 2: field \"limits\": expected an object"],
+    ),
+    ("text", "\"q\"", 1, &["text.jsonl line 2: expected a JSON object, got string \"q\""]),
+    (
+        "cut",
+        "{\"question\": \"q\",",
+        1,
+        &["cut.jsonl line 2: expected a JSON object", "each row is one line"],
+    ),
+    ("half", "{\"question\": \"\\ud800\", \"answer\": \"1\"}", 1, &["half.jsonl line 2", "surrogate"]),
+    ("commas", "question,answer", 1, &["commas.jsonl line 2: expected a JSON object, got invalid JSON"]),
+    (
+        "limit",
+        "{\"question\": \"q\", \"kind\": \"code\", \"tests\": {\"inputs\": [], \"outputs\": []}, \"limits\": {\"time_s\": 0}}",
+        1,
+        &["field \"limits.time_s\": expected a number above 0"],
+    ),
+];
+
+#[test]
+fn what_is_wrong_with_questions_is_said_before_a_run() {
+    let bench = bench();
+    let good = "{\"question\": \"1 + 1\", \"answer\": \"2\", \"id\": \"good\"}\n";
+    fs::write(bench.path("good.jsonl"), good).unwrap();
+    fs::write(bench.path("own.toml"), OWN).unwrap();
+    bench.done(&["recipe", "check", "own.toml"]);
+    for (name, row, code, words) in WRONG_FILES {
+        let file = format!("{name}.jsonl");
+        fs::write(bench.path(&file), format!("{good}{row}\n")).unwrap();
+        let train = format!("questions.train={file}");
+        let commands: [&[&str]; 4] = [
+            &["new", "new.toml", "--model", "model", "--questions", &file, "--kind", "math"],
+            &["recipe", "check", "own.toml", &train],
+            &["run", "own.toml", "--dry-run", &train],
+            &["run", "own.toml", "--run-dir", name, &train],
+        ];
+        for arguments in commands {
+            let (got, said) = bench.run(arguments);
+            let missing: Vec<_> = words.iter().filter(|words| !said.contains(**words)).collect();
+            assert!(
+                got == code && missing.is_empty(),
+                "{arguments:?}: exit code {got}, without {missing:?}\n{said}"
+            );
+        }
+    }
+    assert!(!bench.path("new.toml").exists(), "no recipe is left behind");
+    // Templates need no model, which is not on this machine.
+    for (template, words) in
+        [("{{ question", "cannot use the template"), ("{{ question }}", "expected a prompt that ends with")]
+    {
+        fs::write(bench.path("own.jinja"), template).unwrap();
+        let settings = ["model.folder=org/name", "prompts.reasoner=own.jinja"];
+        let (code, said) = bench.run(&[&["recipe", "check", "own.toml"], &settings[..]].concat());
+        assert!(code != 0 && said.contains(words), "{template}: {said}");
+    }
+}
+
+#[test]
+fn what_new_is_given_is_checked_before_anything_is_written() {
+    let bench = bench();
+    let rows = [json!({"problem": "1+1", "gold": "2", "thought": "t", "data": {"body": "q"}})];
+    bench.write_rows("cols.jsonl", &rows);
+    bench.write_rows("nested.jsonl", &[json!({"data": {"body": "q", "gold": "2"}})]);
+    bench.write_rows("nulls.jsonl", &[json!({"question": "q", "answer": "1", "trace": null})]);
+    let chat = json!({"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "<think>t</think>y"}]});
+    bench.write_rows("chat.jsonl", &[chat]);
+    fs::create_dir(bench.path("folder.jsonl")).unwrap();
+    let new = |rest: &str| -> (i32, String) {
+        let line = format!("new new.toml --kind math {rest}");
+        bench.run(&line.split(' ').collect::<Vec<_>>())
+    };
+    for (rest, code, words) in [
+        (
+            "--model model --questions cols.jsonl --column question=problme",
+            2,
+            "--column question: no row has a column \"problme\"; the nearest is \"problem\"\nhint: the rows have problem, gold, thought, data",
+        ),
+        (
+            "--model model --questions cols.jsonl --column trace=thougt",
+            2,
+            "no row has a column \"thougt\"; the nearest is \"thought\"",
+        ),
+        (
+            "--model model --questions cols.jsonl --column questoin=problem",
+            2,
+            "--column: unknown key \"questoin\"; the nearest known key is \"question\"",
+        ),
+        ("--model model --questions nested.jsonl", 2, "or within data: --column 'question={{ data.NAME }}'"),
+        ("--model random --questions nulls.jsonl", 2, "nulls.jsonl has no traces"),
+        (
+            "--model random --questions chat.jsonl",
+            1,
+            "chat.jsonl line 1: field \"messages\": expected ready-made fields",
+        ),
+        ("--model model --questions rows.csv", 2, "hint: convert the table"),
+        ("--model model --questions tiny", 2, "tiny is a folder: expected a file of rows"),
+        ("--model model --questions folder.jsonl", 2, "folder.jsonl is a folder: expected a file of rows"),
+        (
+            "--model model --questions columns.jsonl --test columns.jsonl",
+            1,
+            "a question belongs to one split",
+        ),
+        ("--model tiny --questions columns.jsonl", 1, "tiny has no weights"),
+    ] {
+        let (got, said) = new(rest);
+        assert!(got == code && said.contains(words), "{rest}: exit code {got}\n{said}");
+        assert!(!bench.path("new.toml").exists(), "{rest}: a recipe is left behind");
+    }
+    // What is not on this machine is named, and the rest checked.
+    let (code, said) = new("--model org/name --questions columns.jsonl");
+    assert!(code == 0 && said.contains("not checked: prompts and token ids, since org/name"), "{said}");
 }
 
 /// The exit code of a command whose standard output is `stdout`, and what it says.

@@ -193,10 +193,12 @@ fn a_dry_run_refuses_what_cannot_come_to_a_thought() {
         &["01-initial: expected training questions with a trace, got none of 6"],
     );
     bench.dry_run_refused(&["posterior.train=true"], &["02-posterior: expected", "posterior.train = false"]);
-    let shape = "model.shape={ hidden_size = 8 }";
+    let shape = "model.shape={ model_type = \"qwen2\", hidden_size = 8, num_hidden_layers = 1, num_attention_heads = 1, \
+                 num_key_value_heads = 1, intermediate_size = 8, max_position_embeddings = 64, rms_norm_eps = 1e-6, \
+                 rope_theta = 1e4, tie_word_embeddings = true }";
     bench.dry_run_refused(
         &["model.folder=", "initial.train=true", "evaluation.base=none", shape],
-        &["a chat prompt needs"],
+        &["no chat template", "choose a prompt without a chat template"],
     );
     bench.write_model(
         "strict",

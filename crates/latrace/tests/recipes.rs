@@ -9,7 +9,9 @@ use std::fs;
 use serde_json::json;
 use support::Bench;
 
-const WALK: &str = "[questions]\ntask = \"walk\"\nsizes = { traced = 4, untraced = 4, validation = 2, test = 2 }\n\
+const WALK: &str = "[model.shape]\nmodel_type = \"qwen2\"\nhidden_size = 16\nnum_hidden_layers = 1\nnum_attention_heads = 2\n\
+                    num_key_value_heads = 1\nintermediate_size = 32\nmax_position_embeddings = 256\nrms_norm_eps = 1e-6\n\
+                    rope_theta = 10000.0\ntie_word_embeddings = true\n[questions]\ntask = \"walk\"\nsizes = { traced = 4, untraced = 4, validation = 2, test = 2 }\n\
                     [prompts]\nmarkers = \"plain\"\nreasoner = \"plain\"\nposterior = \"plain_posterior\"\n";
 
 fn bench(recipe: &str) -> Bench {

@@ -11,6 +11,7 @@ pub mod upload;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::Result;
@@ -19,6 +20,14 @@ use crate::failure::Failure;
 use cache::Cache;
 use client::{Client, ClientError, Listing};
 use repository::{Repository, RepositoryKind};
+
+static OFFLINE: AtomicBool = AtomicBool::new(false);
+
+/// From now on, this process takes models and data sets from the cache alone, as with `HF_HUB_OFFLINE`: for commands that
+/// promise to make no network requests.
+pub fn stay_offline() {
+    OFFLINE.store(true, Ordering::Relaxed);
+}
 
 /// The folder of a model: `name` itself where it exists or cannot be a hub id, otherwise the hub's
 /// `org/name[@revision]`, downloaded if necessary.
@@ -147,6 +156,7 @@ impl Hub {
         // The values that `huggingface_hub` takes for true.
         let offline = variable("HF_HUB_OFFLINE")
             .is_some_and(|value| ["1", "true", "yes", "on"].contains(&value.to_ascii_lowercase().as_str()));
+        let offline = offline || OFFLINE.load(Ordering::Relaxed);
         let home = cache::home(&variable)?;
         let token = variable("HF_TOKEN").or_else(|| cache::stored_token(&home));
         let endpoint = variable("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".to_owned());
@@ -218,8 +228,9 @@ impl Hub {
             return Ok(known.clone());
         }
         let Some(client) = &self.client else {
-            return known
-                .ok_or_else(|| self.out_of_reach(repository, what, "HF_HUB_OFFLINE is set".to_owned()));
+            let told = OFFLINE.load(Ordering::Relaxed);
+            let why = if told { "this command makes no network requests" } else { "HF_HUB_OFFLINE is set" };
+            return known.ok_or_else(|| self.out_of_reach(repository, what, why.to_owned()));
         };
         match (listing(client, repository), known) {
             (Ok(listing), _) => load(client, &listing.commit, &listing.files),

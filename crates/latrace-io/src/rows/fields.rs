@@ -1,6 +1,6 @@
 //! Fields of rows: access, errors and ids.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
 use serde_json::{Value, json};
@@ -12,6 +12,8 @@ use super::exact::{hex_of, is_bytes, number_text};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldProblem {
     field: String,
+    /// The file's own name of the field, where that is another.
+    column: Option<String>,
     expected: String,
     got: String,
     hint: Option<String>,
@@ -24,7 +26,31 @@ impl FieldProblem {
         expected: impl Into<String>,
         got: impl Into<String>,
     ) -> FieldProblem {
-        FieldProblem { field: field.into(), expected: expected.into(), got: got.into(), hint: None }
+        FieldProblem {
+            field: field.into(),
+            column: None,
+            expected: expected.into(),
+            got: got.into(),
+            hint: None,
+        }
+    }
+
+    /// The same of a field that the file calls as `columns` say, ours = theirs.
+    #[must_use]
+    pub fn in_columns(self, columns: &BTreeMap<String, String>) -> FieldProblem {
+        FieldProblem { column: columns.get(&self.field).cloned().or(self.column), ..self }
+    }
+
+    /// The same of another field, which the one at fault was made from.
+    #[must_use]
+    pub fn of_field(self, field: &str) -> FieldProblem {
+        FieldProblem { field: field.to_owned(), ..self }
+    }
+
+    /// The field at fault.
+    #[must_use]
+    pub fn field(&self) -> &str {
+        &self.field
     }
 
     /// Adds a hint on what to do about it.
@@ -40,7 +66,13 @@ impl FieldProblem {
 
 impl fmt::Display for FieldProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "field \"{}\": expected {}, got {}", self.field, self.expected, self.got)
+        let FieldProblem { field, column, expected, got, .. } = self;
+        match column {
+            Some(column) => {
+                write!(f, "field \"{field}\" (column {column:?}): expected {expected}, got {got}")
+            }
+            None => write!(f, "field \"{field}\": expected {expected}, got {got}"),
+        }
     }
 }
 

@@ -108,11 +108,14 @@ impl Format {
         match extension(path).as_str() {
             "jsonl" | "json" | "ndjson" => Ok(Format::JsonLines),
             "parquet" => Ok(Format::Parquet),
-            _ => Err(Failure::usage(format!(
-                "{}: expected an extension of .jsonl, .ndjson, .json or .parquet",
-                path.display()
-            ))
-            .into()),
+            other => {
+                let shown = path.display();
+                let failure = Failure::usage(format!(
+                    "{shown}: expected an extension of .jsonl, .ndjson, .json or .parquet"
+                ));
+                let is_table = ["csv", "tsv", "xlsx"].contains(&other);
+                Err(if is_table { failure.hint(CONVERT) } else { failure }.into())
+            }
         }
     }
 
@@ -134,6 +137,9 @@ impl Format {
         }
     }
 }
+
+/// How tables of other programs become rows.
+const CONVERT: &str = "convert the table, such as with Python's `pandas.read_csv(\"a.csv\").to_json(\"a.jsonl\", orient=\"records\", lines=True)`";
 
 /// The data files that a path stands for: itself, or the .jsonl and .parquet files of a folder in order of
 /// their names.

@@ -9,6 +9,8 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::failure::Failure;
+
 use super::{BadRow, FieldProblem, Format, Place, Row, decoded, describe, exact, parquet};
 
 /// What to do with a row that cannot be used.
@@ -40,6 +42,10 @@ impl fmt::Debug for RowReader {
 impl RowReader {
     /// Opens `path`; the extension says the format.
     pub fn open(path: &Path, bad_rows: BadRows) -> Result<RowReader> {
+        if path.is_dir() {
+            let message = format!("{} is a folder: expected a file of rows", path.display());
+            return Err(Failure::usage(message).hint("name one of the files in it").into());
+        }
         let format = Format::of_input(path)?;
         let rows: RowIterator = match format {
             Format::JsonLines => json_rows(path)?,
@@ -193,16 +199,18 @@ fn source(path: &Path, place: Place, text: &[u8]) -> Result<Source> {
     let parsed = if is_inexact { exact::parse(text) } else { serde_json::from_slice(text) };
     let row = match parsed {
         Ok(Value::Object(row)) => row,
-        Ok(other) => return Err(no_object(path, place, &describe(&other))),
+        Ok(other) => return Err(no_object(path, place, &describe(&other)).into()),
         Err(error) => return Err(invalid(path, place, text, &error)),
     };
     let text = is_inexact.then(|| String::from_utf8_lossy(text).into_owned());
     Ok(Source { place, row, text })
 }
 
-fn no_object(path: &Path, place: Place, got: &str) -> anyhow::Error {
-    BadRow::new(path, place, format!("expected a JSON object, got {got}")).into()
+fn no_object(path: &Path, place: Place, got: &str) -> BadRow {
+    BadRow::new(path, place, format!("expected a JSON object, got {got}"))
 }
+
+const ONE_LINE: &str = "each row is one line, or else the whole file is one JSON list of rows";
 
 fn invalid(path: &Path, place: Place, text: &[u8], error: &serde_json::Error) -> anyhow::Error {
     if let Err(error) = str::from_utf8(text) {
@@ -222,7 +230,9 @@ fn invalid(path: &Path, place: Place, text: &[u8], error: &serde_json::Error) ->
         // serde counts lines from the beginning of the row, not of the file.
         _ => {
             let reason = error.to_string().replace(" at line 1 column ", " at column ");
-            no_object(path, place, &format!("invalid JSON: {reason}"))
+            let bad = no_object(path, place, &format!("invalid JSON: {reason}"));
+            // As the first line of a value over several is, and a line that was cut.
+            if error.is_eof() { bad.hint(ONE_LINE).into() } else { bad.into() }
         }
     }
 }

@@ -1,11 +1,13 @@
 //! Which columns of a file hold our fields: a column of another name, or several that a template joins.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use latrace_core::{Error, PromptTemplate};
 use latrace_io::failure::Failure;
 use latrace_io::rows::{FieldProblem, Row};
+use latrace_io::settings::nearest;
 use serde_json::{Value, json};
 
 /// How a template uses a column that not every row has.
@@ -17,6 +19,8 @@ pub(super) struct FieldSources {
     /// Ours and theirs.
     renamed: Vec<(String, String)>,
     joined: Vec<(String, Joined)>,
+    /// The columns of the rows that were read.
+    seen: RefCell<BTreeSet<String>>,
 }
 
 /// A field that a template makes of a row's columns.
@@ -49,6 +53,7 @@ impl FieldSources {
     /// # Errors
     /// A template that uses a column which the row lacks.
     pub(super) fn read(&self, mut row: Row) -> Result<Row, FieldProblem> {
+        self.note(&row);
         let fill = |(ours, joined): &(String, Joined)| Ok((ours.clone(), joined.fill(ours, &row)?));
         let joined: Vec<(String, Value)> =
             self.joined.iter().map(fill).collect::<Result<_, FieldProblem>>()?;
@@ -61,6 +66,42 @@ impl FieldSources {
         row.extend(joined);
         Ok(row)
     }
+
+    fn note(&self, row: &Row) {
+        let mut seen = self.seen.borrow_mut();
+        for name in row.keys().filter(|_| !self.renamed.is_empty()) {
+            if !seen.contains(name) {
+                seen.insert(name.clone());
+            }
+        }
+    }
+
+    /// Checks that each column that a field is read from is one of some row: a misspelt one would silently do nothing.
+    ///
+    /// # Errors
+    /// Names the field and the column.
+    pub(super) fn check_found(&self) -> Result<()> {
+        let seen = self.seen.borrow();
+        let seen: Vec<&str> = seen.iter().map(String::as_str).collect();
+        // Of no rows at all, there is nothing to say here.
+        let renamed = self.renamed.iter().filter(|_| !seen.is_empty());
+        renamed
+            .into_iter()
+            .try_for_each(|(ours, theirs)| check_column(&format!("questions.columns.{ours}"), theirs, &seen))
+    }
+}
+
+/// Checks that `theirs`, which a setting or flag names, is one of the columns of rows, or a template of them.
+///
+/// # Errors
+/// Names the nearest column, and lists all.
+pub fn check_column(setting: &str, theirs: &str, columns: &[&str]) -> Result<()> {
+    if is_template(theirs) || columns.contains(&theirs) {
+        return Ok(());
+    }
+    let nearest = nearest(theirs, columns).unwrap_or_default();
+    let message = format!("{setting}: no row has a column {theirs:?}; the nearest is {nearest:?}");
+    Err(Failure::usage(message).hint(format!("the rows have {}", columns.join(", "))).into())
 }
 
 fn is_template(theirs: &str) -> bool {

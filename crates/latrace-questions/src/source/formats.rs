@@ -23,22 +23,43 @@ pub enum Format {
     Conversations,
 }
 
-/// The fields of a question that a row may have as they are.
-const QUESTION_FIELDS: [&str; 13] = [
-    "id",
-    "question",
-    "trace",
-    "solution",
-    "answer",
-    "hint",
-    "kind",
-    "tests",
-    "options",
-    "source",
-    "difficulty",
-    "prompt",
-    "posterior_prompt",
+/// The fields of a question that a row may have as they are, each with what published data sets call it.
+const QUESTION_FIELDS: [(&str, &[&str]); 13] = [
+    ("id", &["idx", "index", "problem_id", "question_id", "unique_id", "task_id", "uuid"]),
+    ("question", &["problem", "query", "instruction", "input", "task", "prompt_text"]),
+    (
+        "trace",
+        &["reasoning", "thinking", "thought", "rationale", "cot", "chain_of_thought", "reasoning_content"],
+    ),
+    ("solution", &["explanation", "worked_solution"]),
+    (
+        "answer",
+        &[
+            "gold",
+            "target",
+            "final_answer",
+            "expected_answer",
+            "reference_answer",
+            "ground_truth",
+            "label",
+            "output",
+            "answerKey",
+        ],
+    ),
+    ("hint", &[]),
+    ("kind", &[]),
+    ("tests", &["test_cases", "input_output", "test_list"]),
+    ("options", &["choices"]),
+    ("source", &[]),
+    ("difficulty", &["level"]),
+    ("prompt", &[]),
+    ("posterior_prompt", &[]),
 ];
+
+/// The fields of questions that published data sets call otherwise, with their names there.
+pub fn field_synonyms() -> impl Iterator<Item = (&'static str, &'static [&'static str])> {
+    QUESTION_FIELDS.into_iter().filter(|(_, others)| !others.is_empty())
+}
 
 /// The text of a chat up to where the assistant writes, by the model's chat template.
 pub type RenderChat<'a> = &'a dyn Fn(&[Message]) -> Result<String, FieldProblem>;
@@ -47,10 +68,11 @@ impl Format {
     /// The fields of rows that are read in this format.
     #[must_use]
     pub fn fields(self) -> Vec<&'static str> {
+        let of_question = QUESTION_FIELDS.map(|(field, _)| field);
         match self {
-            Format::Rows => [&QUESTION_FIELDS[..], &["response", "messages", "limits"]].concat(),
+            Format::Rows => [&of_question[..], &["response", "messages", "limits"]].concat(),
             Format::Gsm8k => vec!["id", "question", "answer"],
-            Format::Conversations => [&QUESTION_FIELDS[..], &["system", "conversations", "limits"]].concat(),
+            Format::Conversations => [&of_question[..], &["system", "conversations", "limits"]].concat(),
         }
     }
 
@@ -179,7 +201,9 @@ fn add_response(row: &mut Row, response: &str, markers: &Markers) -> Result<(), 
 
 fn unmarked(response: &str, markers: &Markers) -> FieldProblem {
     let expected = format!("a thought that ends with {:?}, then the answer", markers.close.trim());
-    FieldProblem::new("response", expected, format!("{} characters without it", response.chars().count()))
+    FieldProblem::new("response", expected, format!("{} without it", describe(&json!(response)))).hint(
+        "prompts.markers says what ends a thought; rows without one have an `answer` in place of a response",
+    )
 }
 
 /// Our fields are texts, but files often store them as numbers.
@@ -220,7 +244,9 @@ fn check_not_empty(row: &Row) -> Result<(), FieldProblem> {
     }
     if is_empty("answer") {
         let problem = FieldProblem::new("answer", "the reference answer", "an empty text");
-        return Err(problem.hint("where there is no reference answer, write null or leave the field out"));
+        return Err(problem.hint(
+            "leave the row out; only one with a `solution` or `tests` needs no answer, and then write null",
+        ));
     }
     Ok(())
 }
@@ -236,8 +262,25 @@ fn wrong_field(row: Row, error: &serde_json::Error) -> FieldProblem {
         serde_json::from_value::<Question>(Value::Object(alone)).is_err()
     };
     match row.into_iter().find(fails) {
-        Some((name, value)) => not_a_text(&name, expected_in(&name), Some(&value)),
+        Some((name, value)) => of_wrong(&name, &value),
         None => FieldProblem::new("question", "a row of a question", error.to_string()),
+    }
+}
+
+fn of_wrong(name: &str, value: &Value) -> FieldProblem {
+    let problem = not_a_text(name, expected_in(name), Some(value));
+    match value {
+        Value::Array(values) => match values.iter().find(|value| !value.is_string()) {
+            Some(other) => {
+                FieldProblem::new(name, expected_in(name), format!("a list with {}", describe(other)))
+            }
+            None => problem,
+        },
+        // Bytes and long numbers, which are objects in memory, have hints and names of their own.
+        Value::Object(_) if describe(value) == describe(&json!({})) => problem.hint(format!(
+            "of what is within it, questions.columns takes a template: {name} = \"{{{{ {name}.NAME }}}}\""
+        )),
+        _ => problem,
     }
 }
 
@@ -385,7 +428,7 @@ mod tests {
         };
         let mut fields = json!(whole).as_object().unwrap().keys().cloned().collect::<Vec<_>>();
         fields.sort_unstable();
-        let mut listed = QUESTION_FIELDS.map(str::to_owned).to_vec();
+        let mut listed = QUESTION_FIELDS.map(|(field, _)| field.to_owned()).to_vec();
         listed.sort_unstable();
         assert_eq!(fields, listed);
         for format in [Format::Rows, Format::Gsm8k, Format::Conversations] {

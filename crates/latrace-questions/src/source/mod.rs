@@ -6,21 +6,27 @@ mod formats;
 mod kinds;
 mod limit;
 mod program_tests;
+mod questions;
+mod reference;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use latrace_core::random::stream;
 use latrace_core::{Markers, Question};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Value, json};
 
 pub use answer_rule::AnswerRule;
-pub use formats::{Format, RenderChat, conversation_prompt};
+pub use field_sources::check_column;
+pub use formats::{Format, RenderChat, conversation_prompt, field_synonyms};
 pub use kinds::KindBy;
 pub use limit::{QuestionLimit, SplitLimits};
 pub use program_tests::{TestCounts, TestSource};
+pub use questions::Questions;
+pub use reference::{is_code, reference};
 
 use crate::hints::{HintKind, set_hints};
 use crate::query::{KINDS, is_kind};
@@ -31,9 +37,10 @@ use latrace_core::Split;
 use latrace_io::failure::Failure;
 use latrace_io::files::checksum;
 use latrace_io::hub;
-use latrace_io::rows::{BadRows, FieldProblem, Place, Row, RowReader};
+use latrace_io::rows::{BadRows, FieldProblem, Place, Row, RowReader, field};
 use latrace_io::settings::{nearest, unknown_key};
 use program_tests::TestKey;
+use questions::Origin;
 
 /// The source of questions, as in a recipe.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -207,8 +214,7 @@ impl Source {
     /// # Errors
     /// As [`Source::read`].
     pub fn texts(&self, markers: &Markers) -> Result<Vec<String>> {
-        let (questions, _) = self.read_own(markers, None)?;
-        let questions = questions.into_iter();
+        let questions = self.read_own(markers, None)?.all.into_iter();
         // Text of the validation or test split in the tokenizer's training data would leak into the model.
         let training = questions.filter(|(split, _)| *split == Split::Train);
         Ok(training.map(|(_, question)| text_of(question)).collect())
@@ -217,39 +223,26 @@ impl Source {
     /// All questions with their splits, in order.
     ///
     /// # Errors
-    /// Files that cannot be read; rows that are not questions, with file, row and field; a task with too few
-    /// questions.
-    pub fn read(&self, markers: &Markers, chat: Option<RenderChat<'_>>) -> Result<Vec<(Split, Question)>> {
-        Ok(self.read_counted(markers, chat)?.0)
+    /// Files that cannot be read; rows that are not questions, with file, row and field; a column that no row has; two
+    /// questions of one id; a task with too few questions.
+    pub fn read(&self, markers: &Markers, chat: Option<RenderChat<'_>>) -> Result<Questions> {
+        let OwnQuestions { mut all, origins, counts } = self.read_own(markers, chat)?;
+        set_hints(&mut all, self.hint, self.hint_share, self.seed);
+        Questions::new(all, origins, counts, self.columns.clone())
     }
 
-    /// All questions with their splits, in order, and how the rows of files were read.
-    ///
-    /// # Errors
-    /// As [`Source::read`].
-    pub fn read_counted(
-        &self,
-        markers: &Markers,
-        chat: Option<RenderChat<'_>>,
-    ) -> Result<(Vec<(Split, Question)>, RowCounts)> {
-        let (mut questions, counts) = self.read_own(markers, chat)?;
-        set_hints(&mut questions, self.hint, self.hint_share, self.seed);
-        Ok((questions, counts))
-    }
-
-    /// All questions, with their own hints.
-    fn read_own(
-        &self,
-        markers: &Markers,
-        chat: Option<RenderChat<'_>>,
-    ) -> Result<(Vec<(Split, Question)>, RowCounts)> {
+    /// All questions, with their own hints, and the rows that they come from.
+    fn read_own(&self, markers: &Markers, chat: Option<RenderChat<'_>>) -> Result<OwnQuestions> {
         match self.task()? {
-            Some(task) => Ok((in_order(task.questions(&self.sizes, self.seed)?), RowCounts::default())),
+            Some(task) => Ok(OwnQuestions {
+                all: in_order(task.questions(&self.sizes, self.seed)?),
+                ..OwnQuestions::default()
+            }),
             None => self.read_files(&Reading { markers, chat, fields: FieldSources::new(&self.columns)? }),
         }
     }
 
-    fn read_files(&self, reading: &Reading<'_>) -> Result<(Vec<(Split, Question)>, RowCounts)> {
+    fn read_files(&self, reading: &Reading<'_>) -> Result<OwnQuestions> {
         let mut all = Vec::new();
         for (split, paths) in self.files()? {
             let mut of_split = self.read_split(split, &paths, reading)?;
@@ -259,11 +252,14 @@ impl Source {
             }
             all.extend(of_split.into_iter().map(|read| (split, read)));
         }
+        reading.fields.check_found()?;
         let mut counts = RowCounts::default();
         all.iter().for_each(|(_, read)| counts.add_kind(read));
         let keyed = all.iter_mut().map(|(_, read)| (&mut read.question, read.test_key.take()));
         counts.tests = self.tests.join(keyed.collect())?;
-        Ok((all.into_iter().map(|(split, read)| (split, read.question)).collect(), counts))
+        let (all, origins) =
+            all.into_iter().map(|(split, read)| ((split, read.question), read.origin)).unzip();
+        Ok(OwnQuestions { all, origins, counts })
     }
 
     /// The questions of a split's files, in their order or shuffled, up to the limit.
@@ -297,11 +293,14 @@ impl Source {
         reading: &Reading<'_>,
     ) -> Result<()> {
         let mut reader = RowReader::open(path, BadRows::Stop)?;
-        let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let file: Arc<Path> = path.into();
         // The limit is tested before a row is read, so that a huge file is read no further than needed.
         while of_split.len() < most {
             let position = (split == Split::Train).then_some(of_split.len());
-            let parse = |place, row| self.question(place, row, &stem, position, reading);
+            let parse = |place, row| {
+                let read = self.question((&file, place), row, position, reading);
+                read.map_err(|problem| problem.in_columns(&self.columns))
+            };
             let Some(question) = reader.next_with(parse)? else { break };
             of_split.push(question);
         }
@@ -324,17 +323,25 @@ impl Source {
 
     fn question(
         &self,
-        place: Place,
+        (file, place): (&Arc<Path>, Place),
         row: Row,
-        stem: &str,
         position: Option<usize>,
         reading: &Reading<'_>,
     ) -> Result<ReadQuestion, FieldProblem> {
         let mut row = reading.fields.read(row)?;
         let test_key = self.tests.key(&row, position);
         let own_id = row.get("id").and_then(Value::as_str).map(str::to_owned);
-        // Without ids, a row is identified by its index, which is stable as long as the file is.
-        row.entry("id").or_insert_with(|| json!(format!("{stem}-{}", place.number())));
+        let origin = Origin {
+            file: Arc::clone(file),
+            place,
+            has_id: field(&row, "id").is_some(),
+            has_answer: row.contains_key("answer"),
+        };
+        if !origin.has_id {
+            // By its index, which is stable as long as the file is.
+            let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+            row.insert("id".to_owned(), json!(format!("{stem}-{}", place.number())));
+        }
         let mut question = self.format.question(row, reading.markers, reading.chat)?;
         if let Some(text) = &question.answer {
             question.answer = Some(self.answer_rule.answer(text)?.to_owned());
@@ -342,22 +349,23 @@ impl Source {
         let rules = KindRules { sources: &self.kinds, questions: &self.question_kinds, default: &self.kind };
         let (kind, kind_by) = rules.kind(&question, own_id.as_deref());
         question.kind = Some(kind);
-        Ok(ReadQuestion { question, kind_by, test_key })
+        Ok(ReadQuestion { question, origin, kind_by, test_key })
     }
 }
 
-/// The kind of programs.
-const CODE: &str = "code";
-
-/// Whether a question asks for a program.
-#[must_use]
-pub fn is_code(question: &Question) -> bool {
-    question.kind.as_deref() == Some(CODE)
+/// The questions of a source before hints are set.
+#[derive(Default)]
+struct OwnQuestions {
+    all: Vec<(Split, Question)>,
+    /// Those of files.
+    origins: Vec<Origin>,
+    counts: RowCounts,
 }
 
 /// A question, with what is known of its row.
 struct ReadQuestion {
     question: Question,
+    origin: Origin,
     kind_by: KindBy,
     test_key: TestKey,
 }
@@ -450,28 +458,11 @@ fn check_kind(setting: &str, kind: &str) -> Result<()> {
     Err(Failure::usage(message).into())
 }
 
-/// Checks that ids are unique.
-///
-/// # Errors
-/// Names the id.
-pub fn check_ids(questions: &[(Split, Question)]) -> Result<()> {
-    let mut seen = HashSet::new();
-    match questions.iter().find(|(_, question)| !seen.insert(question.id.as_str())) {
-        Some((_, question)) => Err(duplicate(&question.id)).context("cannot use the questions"),
-        None => Ok(()),
-    }
-}
-
-fn duplicate(id: &str) -> Failure {
-    Failure::work(format!("two questions have the id \"{id}\""))
-        .hint("ids must be unique across all splits; omit the column to number rows by file")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn source(train: &Path) -> Source {
+    pub(super) fn source(train: &Path) -> Source {
         Source {
             hint: HintKind::Own,
             hint_share: 0.5,
@@ -506,7 +497,7 @@ mod tests {
             traced: 1,
             ..source(&path)
         };
-        let read = source.read(&Markers::named("think").unwrap(), None).unwrap();
+        let read = source.read(&Markers::named("think").unwrap(), None).unwrap().all;
         let seen: Vec<_> = read
             .iter()
             .map(|(split, q)| {
@@ -519,13 +510,6 @@ mod tests {
                 (Split::Train, "data-1", "1 + 1", Some("2"), Some("t")),
                 (Split::Train, "data-2", "2 + 2", Some("4"), None)
             ]
-        );
-        check_ids(&read).unwrap();
-        assert!(
-            check_ids(&[read[0].clone(), read[0].clone()])
-                .unwrap_err()
-                .chain()
-                .any(|cause| cause.to_string().contains("\"data-1\""))
         );
     }
 
@@ -582,7 +566,7 @@ mod tests {
             ..source(Path::new(&split("train")))
         };
         let markers = Markers::named("think").unwrap();
-        let seen: Vec<_> = source.read(&markers, None).unwrap();
+        let seen: Vec<_> = source.read(&markers, None).unwrap().all;
         let of = |wanted: Split| {
             let of_split = seen.iter().filter(|(split, _)| *split == wanted);
             let fields = |(_, question): &(Split, Question)| {
@@ -603,7 +587,7 @@ mod tests {
 
     /// Ids of the questions of each split, in the order in which they are read.
     fn ids(source: &Source) -> [Vec<String>; 3] {
-        let read = source.read(&Markers::named("think").unwrap(), None).unwrap();
+        let read = source.read(&Markers::named("think").unwrap(), None).unwrap().all;
         let of = |split: Split| {
             let of_split = read.iter().filter(|(its, _)| *its == split);
             of_split.map(|(_, question)| question.id.clone()).collect()
@@ -634,7 +618,7 @@ mod tests {
         assert_eq!(ids(&Source { limit: fewer, ..shuffled.clone() })[0], drawn[..2]);
         // The first of that order keep their traces.
         let traced = Source { traced: 1, ..shuffled };
-        let read = traced.read(&Markers::named("think").unwrap(), None).unwrap();
+        let read = traced.read(&Markers::named("think").unwrap(), None).unwrap().all;
         let with_trace =
             read.iter().filter(|(split, question)| *split == Split::Train && question.trace.is_some());
         assert_eq!(
@@ -679,7 +663,7 @@ mod tests {
             ..source(&path)
         };
         source.check().unwrap();
-        let read = source.read(&Markers::named("think").unwrap(), None).unwrap();
+        let read = source.read(&Markers::named("think").unwrap(), None).unwrap().all;
         let question = &read[0].1;
         assert_eq!((question.id.as_str(), question.answer.as_deref()), ("4", Some("5")));
         assert_eq!(question.question, "Two here, three there. How many apples?");
@@ -732,7 +716,7 @@ mod tests {
             traced: 1,
             ..source(Path::new("x"))
         };
-        let questions = source.read(&Markers::named("plain").unwrap(), None).unwrap();
+        let questions = source.read(&Markers::named("plain").unwrap(), None).unwrap().all;
         let splits: Vec<Split> = questions.iter().map(|(split, _)| *split).collect();
         assert_eq!(splits[..7], [Split::Train; 7]);
         assert_eq!(splits[7..], [Split::Validation, Split::Test, Split::Test]);

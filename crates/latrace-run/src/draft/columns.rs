@@ -2,40 +2,14 @@
 
 use std::collections::BTreeMap;
 
-/// What others call our fields.
-const SYNONYMS: [(&str, &[&str]); 8] = [
-    ("question", &["problem", "query", "instruction", "input", "task", "prompt_text"]),
-    (
-        "answer",
-        &[
-            "gold",
-            "target",
-            "final_answer",
-            "expected_answer",
-            "reference_answer",
-            "ground_truth",
-            "label",
-            "output",
-            "answerKey",
-        ],
-    ),
-    (
-        "trace",
-        &["reasoning", "thinking", "thought", "rationale", "cot", "chain_of_thought", "reasoning_content"],
-    ),
-    ("solution", &["explanation", "worked_solution"]),
-    ("options", &["choices"]),
-    ("tests", &["test_cases", "input_output", "test_list"]),
-    ("id", &["idx", "index", "problem_id", "question_id", "unique_id", "task_id", "uuid"]),
-    ("difficulty", &["level"]),
-];
+use latrace_questions::source::field_synonyms;
 
 /// Columns for our fields that the file does not have under their own names, over those that are `given`.
 pub(super) fn guess(names: &[String], given: &[(String, String)]) -> BTreeMap<String, String> {
     let mut columns: BTreeMap<String, String> = given.iter().cloned().collect();
     // A ready-made prompt or a chat has its question in it.
     let has_question = ["prompt", "messages", "conversations"].iter().any(|name| has(names, name));
-    for (ours, others) in SYNONYMS {
+    for (ours, others) in field_synonyms() {
         if has(names, ours) || columns.contains_key(ours) || (ours == "question" && has_question) {
             continue;
         }

@@ -6,7 +6,8 @@ use std::path::Path;
 use anyhow::Result;
 use latrace_io::failure::Failure;
 use latrace_io::rows::{BadRows, FieldProblem, Row, RowReader};
-use latrace_questions::source::{AnswerRule, Format};
+use latrace_io::settings::unknown_key;
+use latrace_questions::source::{AnswerRule, Format, check_column};
 use serde_json::Value;
 
 use super::columns::{guess, has};
@@ -21,6 +22,8 @@ pub struct QuestionFile {
     pub name: String,
     /// Its rows.
     pub rows: usize,
+    /// The columns of any row, in the order of the first that has each.
+    pub names: Vec<String>,
     /// The format of its rows.
     pub format: Format,
     /// Fields under other names: ours and theirs.
@@ -45,31 +48,31 @@ impl QuestionFile {
         given: &[(String, String)],
         traces_wanted: bool,
     ) -> Result<QuestionFile> {
-        let (first, rows) = first_rows(path)?;
+        check_fields(given)?;
+        let Rows { first, count, names, filled } = Rows::read(path)?;
         let shown = path.display().to_string();
-        let names = names(&first);
         if first.is_empty() {
             return Err(Failure::work(format!("{shown} has no rows")).into());
         }
+        let plain = QuestionFile::plain(name, count, &names);
         if has(&names, "conversations") {
-            return Ok(QuestionFile {
-                format: Format::Conversations,
-                has_traces: true,
-                ..QuestionFile::plain(name, rows)
-            });
+            return Ok(QuestionFile { format: Format::Conversations, has_traces: true, ..plain });
         }
         let mut columns = guess(&names, given);
         let is_known = |field: &str| has(&names, field) || columns.contains_key(field);
         if !["question", "prompt", "messages"].into_iter().any(is_known) {
-            return Err(unknown_column(&shown, "question", &names).into());
+            return Err(unknown_column(&shown, "question", &names, &first).into());
         }
-        let has_traces = ["trace", "response", "messages"].into_iter().any(is_known);
+        // A column of nulls has none, as Parquet has a value for every field of every row.
+        let is_filled = |field: &str| has(&filled, columns.get(field).map_or(field, String::as_str));
+        let has_traces =
+            ["trace", "response", "messages"].into_iter().any(|field| is_known(field) && is_filled(field));
         let kind = kind(&first, &is_known);
         let judged_by = ["answer", "tests", "messages", "response"];
         if !judged_by.into_iter().any(is_known) {
-            return Err(unknown_column(&shown, "answer", &names).into());
+            return Err(unknown_column(&shown, "answer", &names, &first).into());
         }
-        let mut file = QuestionFile { has_traces, kind, ..QuestionFile::plain(name, rows) };
+        let mut file = QuestionFile { has_traces, kind, ..plain };
         let answers = columns.get("answer").map_or("answer", String::as_str).to_owned();
         if !has_traces && all_worked(&first, &answers) {
             if traces_wanted {
@@ -83,10 +86,20 @@ impl QuestionFile {
         Ok(QuestionFile { columns, ..file })
     }
 
-    fn plain(name: &str, rows: usize) -> QuestionFile {
+    /// Checks the columns that the user names.
+    ///
+    /// # Errors
+    /// A column that this file does not have.
+    pub fn check_given(&self, given: &[(String, String)]) -> Result<()> {
+        let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
+        given.iter().try_for_each(|(ours, theirs)| check_column(&format!("--column {ours}"), theirs, &names))
+    }
+
+    fn plain(name: &str, rows: usize, names: &[String]) -> QuestionFile {
         QuestionFile {
             name: name.to_owned(),
             rows,
+            names: names.to_owned(),
             format: Format::Rows,
             columns: BTreeMap::new(),
             answer_rule: AnswerRule::AsIs,
@@ -96,28 +109,56 @@ impl QuestionFile {
     }
 }
 
-/// The first rows of a file, and how many there are.
-fn first_rows(path: &Path) -> Result<(Vec<Row>, usize)> {
-    let mut reader = RowReader::open(path, BadRows::Stop)?;
-    let (mut first, mut rows) = (Vec::new(), 0);
-    while let Some(row) = reader.next_with(|_, row| Ok::<Row, FieldProblem>(row))? {
-        rows += 1;
-        if first.len() < LOOKED_AT {
-            first.push(row);
-        }
+/// Checks that rows of some format have the fields that the user names columns for.
+fn check_fields(given: &[(String, String)]) -> Result<()> {
+    let fields = [Format::Rows, Format::Conversations].map(Format::fields).concat();
+    match given.iter().find(|(ours, _)| !fields.contains(&ours.as_str())) {
+        None => Ok(()),
+        Some((ours, _)) => Err(unknown_key(ours, &Format::Rows.fields()).preceded_by("--column: ").into()),
     }
-    Ok((first, rows))
 }
 
-/// The columns of any row, in the order of the first that has each.
-fn names(rows: &[Row]) -> Vec<String> {
-    let mut names: Vec<String> = Vec::new();
-    for name in rows.iter().flat_map(Row::keys) {
-        if !has(&names, name) {
-            names.push(name.clone());
+/// The rows of a file.
+#[derive(Default)]
+struct Rows {
+    /// Those that are looked at.
+    first: Vec<Row>,
+    /// How many there are.
+    count: usize,
+    /// The columns of all.
+    names: Vec<String>,
+    /// Those that are more than null.
+    filled: Vec<String>,
+}
+
+impl Rows {
+    fn read(path: &Path) -> Result<Rows> {
+        let mut reader = RowReader::open(path, BadRows::Stop)?;
+        let mut rows = Rows::default();
+        while let Some(row) = reader.next_with(|_, row| Ok::<Row, FieldProblem>(row))? {
+            rows.add(row);
+        }
+        Ok(rows)
+    }
+
+    fn add(&mut self, row: Row) {
+        self.count += 1;
+        for (name, value) in &row {
+            note(&mut self.names, name);
+            if !value.is_null() {
+                note(&mut self.filled, name);
+            }
+        }
+        if self.first.len() < LOOKED_AT {
+            self.first.push(row);
         }
     }
-    names
+}
+
+fn note(names: &mut Vec<String>, name: &str) {
+    if !has(names, name) {
+        names.push(name.to_owned());
+    }
 }
 
 /// The kind that a file's columns tell: programs have tests, choices have options.
@@ -135,8 +176,15 @@ fn all_worked(rows: &[Row], column: &str) -> bool {
     rows.iter().all(|row| row.get(column).and_then(Value::as_str).is_some_and(|text| text.contains("#### ")))
 }
 
-fn unknown_column(file: &str, field: &str, names: &[String]) -> Failure {
+fn unknown_column(file: &str, field: &str, names: &[String], rows: &[Row]) -> Failure {
     let columns = names.join(", ");
-    Failure::usage(format!("{file}: no column is known to hold the {field}; the rows have {columns}"))
-        .hint(format!("say which column it is: --column {field}=NAME"))
+    let failure =
+        Failure::usage(format!("{file}: no column is known to hold the {field}; the rows have {columns}"));
+    let nested = rows.iter().flatten().find(|(_, value)| value.is_object()).map(|(name, _)| name);
+    failure.hint(match nested {
+        Some(name) => format!(
+            "say where it is: --column {field}=NAME, or within {name}: --column '{field}={{{{ {name}.NAME }}}}'"
+        ),
+        None => format!("say which column it is: --column {field}=NAME"),
+    })
 }

@@ -42,6 +42,7 @@ pub enum DraftModel {
 
 /// The questions of a drafted recipe.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "a draft has one")]
 pub enum DraftQuestions {
     /// A built-in task.
     Task(Task),

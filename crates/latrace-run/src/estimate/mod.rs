@@ -13,6 +13,7 @@ use latrace_engine::TrainConfig;
 use crate::plan::{FitRows, FitSettings, ModelSettings, Node, Plan, Role, Settings, Stage};
 use crate::recipe::run::Sampling;
 pub use questions::QuestionNumbers;
+pub(crate) use questions::check_traced;
 
 /// The work of a stage, at most.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -138,6 +139,8 @@ fn training(settings: &FitSettings, questions: QuestionNumbers, row_limit: u64, 
 mod tests {
     use std::path::Path;
 
+    use latrace_questions::verifiers::Verifiers;
+
     use super::*;
     use crate::plan::plan;
     use crate::recipe::run::RunRecipe;
@@ -149,7 +152,7 @@ mod tests {
     }
 
     fn works_of(plan: &Plan, run: &Path) -> Vec<Work> {
-        works(plan, QuestionNumbers::of(plan, run).unwrap())
+        works(plan, QuestionNumbers::of(plan, run, &Verifiers::default()).unwrap())
     }
 
     #[test]

@@ -13,27 +13,17 @@ use crate::plan::{Plan, Settings, Stage};
 use crate::recipe::run::{GenerateEngine, RunRecipe, ScoreEngine, TrainEngine};
 use crate::stages::model::before_run;
 
-/// The folder of the model that a run starts from, if it is there.
-pub fn start_model(plan: &Plan, run: &Path) -> Option<PathBuf> {
-    let node = &plan.nodes[plan.node(None, 1, Stage::Model)?];
-    let folder = folder_of(node, run.join(node.folder())).ok()?;
-    folder.join("config.json").is_file().then_some(folder)
-}
-
 /// The folder of the model that a run starts from, also before the run has made it: then it is made in `scratch`, with
 /// weights only if they are wanted.
 ///
 /// # Errors
 /// A given model that is not there; texts or a shape from which no model can be created.
 pub fn model_before(plan: &Plan, run: &Path, scratch: &Path, weights: bool) -> Result<PathBuf> {
-    if let Some(folder) = start_model(plan, run) {
-        return Ok(folder);
-    }
-    let node = plan.node(None, 1, Stage::Model).map(|id| &plan.nodes[id].settings);
-    match node {
-        Some(Settings::Model(settings)) => before_run(settings, scratch, weights),
-        _ => bail!("the plan begins with no model"),
-    }
+    let node = plan.node(None, 1, Stage::Model).map(|id| &plan.nodes[id]);
+    let Some(node) = node else { bail!("the plan begins with no model") };
+    let Settings::Model(settings) = &node.settings else { bail!("the plan begins with no model") };
+    let made = folder_of(node, run.join(node.folder()))?;
+    if made.join("config.json").is_file() { Ok(made) } else { before_run(settings, scratch, weights) }
 }
 
 /// A number of bytes, and what takes them.

@@ -55,12 +55,8 @@ pub fn samples(plan: &Plan, run: &Path, id: NodeId) -> Result<Option<u64>> {
 /// The work of each node of the plan; `None` before its questions are known. Of all records it reads that of the
 /// questions alone.
 fn counted_works(plan: &Plan, run: &Path) -> Result<Option<Vec<Work>>> {
-    let questions = plan.node(None, 1, Stage::Questions).map(|id| run.join(plan.nodes[id].folder()));
-    let counted = questions.map(|folder| read_record(&folder)).transpose()?.flatten();
-    if !counted.is_some_and(|record| record.is_current()) {
-        return Ok(None);
-    }
-    Ok(Some(works(plan, QuestionNumbers::of(plan, run)?)))
+    let counts = QuestionNumbers::recorded(plan, run)?;
+    Ok(counts.map(|counts| works(plan, counts)))
 }
 
 impl Pace {

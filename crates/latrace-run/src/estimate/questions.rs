@@ -2,23 +2,27 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
-use latrace_core::{Message, Question, Split};
-use latrace_engine::ModelShape;
+use anyhow::{Context, Result, bail};
+use latrace_core::{Question, Split};
+use latrace_engine::adapters::adapter_parameters;
 use latrace_engine::text_codec::TextCodec;
+use latrace_engine::train_config::Init;
+use latrace_engine::{ModelShape, check_random};
 use latrace_io::failure::Failure;
-use latrace_questions::source::Source;
-use latrace_questions::tasks::Sizes;
+use latrace_io::model_folder::tensor_shapes;
+use latrace_questions::verifiers::Verifiers;
 use serde::Deserialize;
+use serde_json::Value;
+use tempfile::tempdir;
 
-use super::needs::start_model;
+use super::needs::model_before;
 use crate::pipeline::folder::{StageRecord, read_record};
 use crate::plan::{
-    EvaluatedQuestions, EvaluationSettings, FitRows, ModelSettings, Node, Plan, QuestionSettings, Settings,
-    Stage,
+    EvaluatedQuestions, EvaluationSettings, FitRows, ModelSettings, Node, NodeId, Plan, QuestionSettings,
+    Role, Settings, Stage,
 };
 use crate::recipe::run::{Method, TracedQuestions};
-use crate::stages::questions::check_prompts;
+use crate::stages::questions::count;
 
 /// Numbers of questions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -34,45 +38,36 @@ pub struct QuestionNumbers {
 }
 
 impl QuestionNumbers {
-    /// As a finished stage 0 counted them, as a built-in task's settings say, or by reading their files. The templates
-    /// are tried on what is read.
+    /// As a finished stage 0 counted them, or as it would: by all that it does, but for writing.
     ///
     /// # Errors
-    /// Records or questions that cannot be read; templates that cannot be used; no traces where a model learns
-    /// from them.
-    pub fn of(plan: &Plan, run: &Path) -> Result<QuestionNumbers> {
-        let counts = QuestionNumbers::counted(plan, run)?;
+    /// Records that cannot be read; those of stage 0; no traces where a model learns from them.
+    pub fn of(plan: &Plan, run: &Path, verifiers: &Verifiers) -> Result<QuestionNumbers> {
+        let counts = match QuestionNumbers::recorded(plan, run)? {
+            Some(counts) => counts,
+            None => serde_json::from_value(count_ahead(plan, run, verifiers)?)?,
+        };
         check_traced(plan, counts)?;
         Ok(counts)
     }
 
-    fn counted(plan: &Plan, run: &Path) -> Result<QuestionNumbers> {
-        let node = plan.node(None, 1, Stage::Questions).map(|id| &plan.nodes[id]);
-        let node = node.context("the plan has no questions")?;
-        let folder = run.join(node.folder());
-        if let Some(record) = read_record(&folder)?.filter(StageRecord::is_current) {
-            let cannot = || format!("{} does not count its questions", folder.display());
-            return serde_json::from_value(record.counts).with_context(cannot);
-        }
-        let Settings::Questions(settings) = &node.settings else { return Ok(QuestionNumbers::default()) };
-        let source = &settings.source;
-        if source.task.is_empty() {
-            let mut counts = QuestionNumbers::default();
-            read_ahead(plan, run, settings, source)?
-                .iter()
-                .for_each(|(split, question)| counts.add(*split, question));
-            return Ok(counts);
-        }
-        // One question tells whether the templates can be used.
-        let one = Sizes { traced: 1, untraced: 0, validation: 0, test: 0 };
-        read_ahead(plan, run, settings, &Source { sizes: one, ..source.clone() })?;
-        let sizes = &source.sizes;
-        Ok(QuestionNumbers {
-            train: (sizes.traced + sizes.untraced) as u64,
-            traced: sizes.traced as u64,
-            validation: sizes.validation as u64,
-            test: sizes.test as u64,
-        })
+    /// As a finished stage 0 counted them; none before.
+    ///
+    /// # Errors
+    /// Records that cannot be read.
+    pub fn recorded(plan: &Plan, run: &Path) -> Result<Option<QuestionNumbers>> {
+        let folder = run.join(node(plan)?.folder());
+        let Some(record) = read_record(&folder)?.filter(StageRecord::is_current) else { return Ok(None) };
+        let cannot = || format!("{} does not count its questions", folder.display());
+        serde_json::from_value(record.counts).map(Some).with_context(cannot)
+    }
+
+    /// Those of questions that were read.
+    #[must_use]
+    pub fn of_read(questions: &[(Split, Question)]) -> QuestionNumbers {
+        let mut numbers = QuestionNumbers::default();
+        questions.iter().for_each(|(split, question)| numbers.add(*split, question));
+        numbers
     }
 
     fn add(&mut self, split: Split, question: &Question) {
@@ -107,63 +102,67 @@ impl QuestionNumbers {
     }
 }
 
-/// The questions of a source, after the templates have been tried on them with the model's own, as far as it is there.
-fn read_ahead(
-    plan: &Plan,
-    run: &Path,
-    settings: &QuestionSettings,
-    source: &Source,
-) -> Result<Vec<(Split, Question)>> {
-    let model = start_model(plan, run);
-    let codec = model.as_deref().map(|folder| opened(folder, settings)).transpose()?;
-    let questions = match &codec {
-        None => source.read(&settings.markers, None),
-        Some(codec) => {
-            let render = |messages: &[Message]| codec.prompt(messages);
-            source.read(&settings.markers, Some(&render))
+fn node(plan: &Plan) -> Result<&Node> {
+    let node = plan.node(None, 1, Stage::Questions).map(|id| &plan.nodes[id]);
+    node.context("the plan has no questions")
+}
+
+/// Counts questions before the run has a model, which is made for that where none is given.
+fn count_ahead(plan: &Plan, run: &Path, verifiers: &Verifiers) -> Result<Value> {
+    let Settings::Questions(settings) = &node(plan)?.settings else { bail!("the plan has no questions") };
+    let scratch = tempdir().context("cannot make a folder for the tokenizer")?;
+    let model = model_before(plan, run, scratch.path(), false)?;
+    check_model(plan, &model)?;
+    let counts = count(settings, &model, verifiers)?;
+    check_own_prompts(plan, settings, &model)?;
+    Ok(counts)
+}
+
+/// Checks that stages can use the model, and that each training's adapter can be put on it.
+fn check_model(plan: &Plan, model: &Path) -> Result<()> {
+    let base = plan.node(None, 1, Stage::Model).context("the plan begins with no model")?;
+    if let Settings::Model(ModelSettings::Random { .. }) = &plan.nodes[base].settings {
+        check_random(model).map_err(|error| of_shape(&error, model))?;
+    } else if plan.nodes.iter().any(|node| reads_weights(node, base)) {
+        tensor_shapes(model).context("model.folder")?;
+    }
+    plan.nodes.iter().try_for_each(|node| {
+        let Settings::Fit(settings) = &node.settings else { return Ok(()) };
+        let Some(lora) = settings.config().lora else { return Ok(()) };
+        adapter_parameters(model, &lora).map(drop).with_context(|| node.folder().display().to_string())
+    })
+}
+
+/// A problem with the shape of a random model, whose file is none of the user's.
+fn of_shape(error: &anyhow::Error, model: &Path) -> Failure {
+    let file = format!("{}: ", model.join("config.json").display());
+    Failure::usage(format!("model.shape: {}", format!("{error:#}").replace(&file, "")))
+}
+
+fn reads_weights(node: &Node, base: NodeId) -> bool {
+    node.input(Role::Model) == Some(base)
+        && match &node.settings {
+            Settings::Questions(_) => false,
+            Settings::Fit(settings) => settings.config().init == Init::Model,
+            _ => true,
         }
-    }?;
-    // A random model is made without a chat template; that of a given one that is not there yet is not known.
-    if codec.is_some() || !starts_from_given(plan) {
-        let prompting = [settings.reasoner.compile()?, settings.posterior.compile()?];
-        check_prompts(&questions, prompting.each_ref(), &settings.markers, codec.as_ref())?;
-        check_own_prompts(plan, &questions, settings, codec.as_ref())?;
-    }
-    Ok(questions)
-}
-
-fn opened(model: &Path, settings: &QuestionSettings) -> Result<TextCodec> {
-    let mut codec = TextCodec::open(model, &ModelShape::read(model)?)?;
-    if let Some(date) = settings.date {
-        codec.set_date(date);
-    }
-    Ok(codec)
-}
-
-fn starts_from_given(plan: &Plan) -> bool {
-    let model = plan.node(None, 1, Stage::Model).map(|id| &plan.nodes[id].settings);
-    matches!(model, Some(Settings::Model(ModelSettings::Given { .. })))
 }
 
 /// Tries the prompts that the model is evaluated with in its own chat template.
-fn check_own_prompts(
-    plan: &Plan,
-    questions: &[(Split, Question)],
-    settings: &QuestionSettings,
-    codec: Option<&TextCodec>,
-) -> Result<()> {
+fn check_own_prompts(plan: &Plan, settings: &QuestionSettings, model: &Path) -> Result<()> {
     let Some(id) = plan.node(None, 1, Stage::BaseEvaluation) else { return Ok(()) };
     let Settings::Evaluation(EvaluationSettings { own_prompts: Some(own), .. }) = &plan.nodes[id].settings
     else {
         return Ok(());
     };
-    let Some((_, question)) = questions.first() else { return Ok(()) };
+    let (codec, question) = (TextCodec::open(model, &ModelShape::read(model)?)?, Question::default());
     let prompting = own.conversation.compile()?;
-    prompting.prompt(question, None, false, &settings.markers, codec).map(drop).context("evaluation.base")
+    let prompt = prompting.prompt(&question, None, false, &settings.markers, Some(&codec));
+    prompt.map(drop).context("evaluation.base")
 }
 
 /// Checks that there are questions with a trace where a model learns from these alone.
-fn check_traced(plan: &Plan, questions: QuestionNumbers) -> Result<()> {
+pub(crate) fn check_traced(plan: &Plan, questions: QuestionNumbers) -> Result<()> {
     let learns_from_traces = |node: &&Node| match &node.settings {
         Settings::Fit(settings) => settings.rows != FitRows::Examples,
         Settings::Dataset(settings) => settings.method == Method::Sft,

@@ -29,6 +29,8 @@ const NAMED: usize = 4;
 #[derive(Debug)]
 pub struct GivenUp<'a> {
     nodes: Vec<&'a Node>,
+    /// Those that the folder does not have yet, which a run would do beside them.
+    new: Vec<&'a Node>,
     /// What differs of the first that is known to change.
     first: Option<String>,
     /// Whether the whole run is finished.
@@ -42,8 +44,13 @@ impl<'a> GivenUp<'a> {
     /// # Errors
     /// Records that cannot be read.
     pub fn of(plan: &'a Plan, states: &[State], run: &Path) -> Result<GivenUp<'a>> {
-        let mut given_up =
-            GivenUp { nodes: Vec::new(), first: None, of_finished: run.join(SUMMARY).is_file() };
+        let missing = plan.nodes.iter().zip(states).filter(|(_, state)| **state == State::Missing);
+        let mut given_up = GivenUp {
+            nodes: Vec::new(),
+            new: missing.map(|(node, _)| node).collect(),
+            first: None,
+            of_finished: run.join(SUMMARY).is_file(),
+        };
         for (node, state) in plan.nodes.iter().zip(states).filter(|(_, state)| stale(state).is_some()) {
             if let State::Changed(why) = state {
                 given_up.first.get_or_insert_with(|| format!("{}: {why}", node.folder().display()));
@@ -84,24 +91,31 @@ impl<'a> GivenUp<'a> {
     }
 
     fn in_words(&self) -> String {
-        let trainings: Vec<String> = self
-            .nodes
-            .iter()
-            .filter(|node| node.is_training())
-            .map(|node| node.folder().display().to_string())
-            .collect();
-        let stages = match self.nodes.len() {
-            1 => "1 finished stage would be redone".to_owned(),
-            stages => format!("{stages} finished stages would be redone"),
-        };
-        match trainings.len() {
-            0 => stages,
-            1..=NAMED => format!("{stages}, among them {}", trainings.join(", ")),
-            all => format!(
-                "{stages}, among them {} and {} more trainings",
-                trainings[..NAMED].join(", "),
-                all - NAMED
-            ),
+        let redone = counted(&self.nodes, "finished stage") + " would be redone" + &named(&self.nodes);
+        if self.new.is_empty() {
+            return redone;
+        }
+        format!("{redone}; {} would be added{}", counted(&self.new, "stage"), named(&self.new))
+    }
+}
+
+fn counted(nodes: &[&Node], what: &str) -> String {
+    if nodes.len() == 1 { format!("1 {what}") } else { format!("{} {what}s", nodes.len()) }
+}
+
+/// The trainings among stages, which take the longest, or else all of them.
+fn named(nodes: &[&Node]) -> String {
+    let names = |wanted: &dyn Fn(&Node) -> bool| -> Vec<String> {
+        let wanted = nodes.iter().filter(|node| wanted(node));
+        wanted.map(|node| node.folder().display().to_string()).collect()
+    };
+    let (trainings, all) = (names(&|node| node.is_training()), names(&|_| true));
+    match (trainings.len(), all.len()) {
+        (0, 1..=NAMED) => format!(" ({})", all.join(", ")),
+        (0, _) => String::new(),
+        (1..=NAMED, _) => format!(", among them {}", trainings.join(", ")),
+        (count, _) => {
+            format!(", among them {} and {} more trainings", trainings[..NAMED].join(", "), count - NAMED)
         }
     }
 }

@@ -3,8 +3,9 @@
 use anyhow::Result;
 use latrace_engine::{Lora, TrainConfig};
 
+use super::checks::usage;
 use super::models::StartFrom;
-use super::run::{GenerateEngine, RunRecipe, ScoreEngine, TrainEngine, usage};
+use super::run::{GenerateEngine, RunRecipe, ScoreEngine, TrainEngine};
 
 /// Fails where a stage would refuse an adapter, perhaps after hours.
 pub(super) fn check(recipe: &RunRecipe) -> Result<()> {

@@ -4,13 +4,9 @@
 
 use std::path::Path;
 
-use anyhow::Result;
 use latrace_core::PromptTemplate;
-use latrace_io::hub::{is_dataset_of_hub, is_model_of_hub};
-use latrace_questions::source::Source;
 use toml::{Table, Value};
 
-use super::run::RunRecipe;
 use crate::prompting::Conversation;
 
 /// Settings that name a file or a folder.
@@ -30,38 +26,6 @@ pub(super) fn look_beside(table: &mut Table, folder: &Path) {
     baselines
         .filter_map(|(_, baseline)| baseline.as_table_mut())
         .for_each(|baseline| look_in_settings(baseline, folder));
-}
-
-/// The files that a recipe and its baselines name and that are not there, by setting. What could be an id on the hub is
-/// taken for one.
-///
-/// # Errors
-/// A baseline that is refused.
-pub fn missing_files(recipe: &RunRecipe) -> Result<Vec<(&'static str, String)>> {
-    let mut missing = missing_in(recipe);
-    for (_, variant) in recipe.variants()? {
-        let of_baseline =
-            missing_in(&variant).into_iter().filter(|file| !missing.contains(file)).collect::<Vec<_>>();
-        missing.extend(of_baseline);
-    }
-    Ok(missing)
-}
-
-fn missing_in(recipe: &RunRecipe) -> Vec<(&'static str, String)> {
-    let Source { train, validation, test, tests, .. } = &recipe.questions;
-    let questions = FILES[1..].iter().copied().zip([train, validation, test, &tests.from]);
-    let questions = questions.filter(|(_, name)| !is_dataset_of_hub(name));
-    let model = [(FILES[0], &recipe.model.folder)].into_iter().filter(|(_, name)| !is_model_of_hub(name));
-    // A program is looked for where programs are; of its arguments, only what has an extension is a file for certain.
-    let is_file =
-        |argument: &&String| !argument.starts_with('-') && Path::new(argument).extension().is_some();
-    let arguments =
-        recipe.verifier.command.iter().skip(1).filter(is_file).map(|argument| (COMMAND, argument));
-    let named = model.chain(questions).chain(arguments).filter(|(_, name)| !name.is_empty());
-    named
-        .filter(|(_, name)| !Path::new(name).exists())
-        .map(|(setting, name)| (setting, name.clone()))
-        .collect()
 }
 
 fn look_in_settings(table: &mut Table, folder: &Path) {

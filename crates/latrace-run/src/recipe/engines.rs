@@ -4,7 +4,7 @@ use anyhow::Result;
 use latrace_engine::cpu::{Compute, unit};
 use serde::{Deserialize, Serialize};
 
-use super::run::at_least_one;
+use super::checks::at_least_one;
 
 /// An engine that draws samples.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

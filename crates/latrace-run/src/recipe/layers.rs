@@ -1,14 +1,14 @@
 //! Settings with where they were written, so that a mistake is blamed on the file or the command line that made it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use latrace_io::failure::Failure;
 use latrace_io::settings::read_table;
 use toml::{Table, Value};
 
+use super::Setting;
 use super::beside::look_beside;
-use super::parse_override;
 use super::table::{merge, set};
 
 /// How errors call the settings that follow a recipe on the command line.
@@ -22,9 +22,11 @@ type CheckKeys = fn(&Table, &str) -> Result<()>;
 pub(super) struct Layers {
     check: CheckKeys,
     files: Vec<Layer>,
-    given: Vec<(String, Value)>,
+    given: Vec<Setting>,
     /// The same as a table.
     line: Layer,
+    /// Recipes that were read: each has one base at most, so that one which comes twice leads to itself.
+    recipes: Vec<PathBuf>,
 }
 
 #[derive(Debug)]
@@ -39,15 +41,15 @@ impl Layers {
     /// # Errors
     /// A text that is no setting; a key that `check` refuses.
     pub(super) fn new(given: &[String], source: &str, check: CheckKeys) -> Result<Layers> {
-        let given: Vec<(String, Value)> =
-            given.iter().map(|text| parse_override(text)).collect::<Result<_>>()?;
+        let given: Vec<Setting> = given.iter().map(|text| Setting::parse(text)).collect::<Result<_>>()?;
         let mut settings = Table::new();
-        for (key, value) in &given {
+        for Setting { key, value, .. } in &given {
             set(&mut settings, key, value.clone())
                 .map_err(|failure| failure.preceded_by(&format!("{source}: ")))?;
         }
         check(&settings, source)?;
-        Ok(Layers { check, files: Vec::new(), given, line: Layer { source: source.to_owned(), settings } })
+        let line = Layer { source: source.to_owned(), settings };
+        Ok(Layers { check, files: Vec::new(), given, line, recipes: Vec::new() })
     }
 
     /// Adds the settings of a file, over those of other files.
@@ -74,7 +76,20 @@ impl Layers {
     /// # Errors
     /// A file that cannot be read; a base that is no name; a key that is refused.
     pub(super) fn add_recipe(&mut self, file: &Path) -> Result<()> {
-        let mut table = read_table(file)?;
+        let path = file.canonicalize().unwrap_or_else(|_| file.to_owned());
+        if self.recipes.contains(&path) {
+            let message = format!("base: {} is a base of itself, be it by way of others", file.display());
+            return Err(Failure::usage(message).hint("a base stands alone, or on a base of its own").into());
+        }
+        self.recipes.push(path);
+        self.add_recipe_of(file, read_table(file)?)
+    }
+
+    /// The same of a recipe that stands in `file`, or is to stand there.
+    ///
+    /// # Errors
+    /// As [`Layers::add_recipe`].
+    pub(super) fn add_recipe_of(&mut self, file: &Path, mut table: Table) -> Result<()> {
         let folder = file.parent().unwrap_or(Path::new(""));
         look_beside(&mut table, folder);
         // Removed, because it is no setting: the resolved recipe contains what the base says.
@@ -94,11 +109,21 @@ impl Layers {
         read(&whole).map_err(|error| {
             let source =
                 self.at_fault(&error.to_string(), &|table| read(table).err().map(|error| error.to_string()));
+            let broken = self.broken(&error.to_string()).filter(|_| source == self.line.source);
             match error.downcast::<Failure>() {
-                Ok(failure) => failure.preceded_by(&format!("{source}: ")).into(),
+                Ok(failure) => match broken {
+                    Some(broken) => failure.preceded_by(&format!("{source}: ")).hint(broken).into(),
+                    None => failure.preceded_by(&format!("{source}: ")).into(),
+                },
                 Err(error) => error.context(source.to_owned()),
             }
         })
+    }
+
+    /// Why the value at fault is no TOML, if it was given and looks like some.
+    fn broken(&self, message: &str) -> Option<&str> {
+        let key = key_of(message);
+        self.given.iter().rfind(|setting| setting.key == key)?.broken.as_deref()
     }
 
     fn layers(&self) -> impl DoubleEndedIterator<Item = &Layer> {
@@ -114,7 +139,10 @@ impl Layers {
             .for_each(|layer| merge(&mut table, layer.settings.clone()));
         if wanted(&self.line) {
             // One by one: a table that is given replaces one of a file.
-            self.given.iter().try_for_each(|(key, value)| set(&mut table, key, value.clone()))?;
+            self.given
+                .iter()
+                .try_for_each(|Setting { key, value, .. }| set(&mut table, key, value.clone()))
+                .map_err(|failure| failure.preceded_by(&format!("{}: ", self.line.source)))?;
         }
         Ok(table)
     }
@@ -183,6 +211,32 @@ mod tests {
         check("", &["trace.n=4"], &format!("the command line: {unknown}"));
         check("", &["seed.n=4"], "the command line: seed: expected a whole number, got a table");
         check("", &["seed=3", "seed.n=4"], "the command line: seed.n: \"seed\" is a value, not a table");
+    }
+
+    #[test]
+    fn a_list_that_is_not_closed_is_named_with_where() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("r.toml");
+        fs::write(&file, "[questions]\ntask = \"walk\"\n").unwrap();
+        let hint = |setting: &str| {
+            let error = RunRecipe::read(&file, &[setting.to_owned()]).unwrap_err();
+            error
+                .downcast_ref::<latrace_io::failure::Failure>()
+                .unwrap()
+                .its_hint()
+                .unwrap_or_default()
+                .to_owned()
+        };
+        let broken = hint("skip=[\"rft\",[]");
+        assert!(
+            broken.starts_with("[\"rft\",[] is read as a text, since it is not valid TOML at character 10: "),
+            "{broken}"
+        );
+        assert!(
+            hint("traces={ n = 4")
+                .starts_with("{ n = 4 is read as a text, since it is not valid TOML at character")
+        );
+        assert!(!hint("skip=rft").contains("TOML"));
     }
 
     #[test]

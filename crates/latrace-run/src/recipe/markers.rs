@@ -61,7 +61,7 @@ impl MarkerSource {
     /// A table with other fields.
     pub fn parse(text: &str) -> anyhow::Result<MarkerSource> {
         let value =
-            if text.trim_start().starts_with('{') { parse_value(text) } else { toml::Value::from(text) };
+            if text.trim_start().starts_with('{') { parse_value(text).0 } else { toml::Value::from(text) };
         value.try_into().with_context(|| format!("cannot read the markers {text}"))
     }
 }

@@ -3,6 +3,7 @@
 
 mod adapters;
 mod beside;
+mod checks;
 mod distillation;
 mod engines;
 mod keys;
@@ -11,7 +12,9 @@ mod markers;
 pub mod method_texts;
 mod models;
 mod prompts;
+mod resolve;
 pub mod run;
+mod sections;
 mod table;
 
 use std::path::Path;
@@ -26,7 +29,6 @@ use latrace_io::failure::Failure;
 use latrace_io::settings::typed;
 use layers::{COMMAND_LINE, Layers};
 
-pub use beside::missing_files;
 pub use keys::keys_called;
 
 /// Reads `file` if given, applies `overrides` (`key=value`) in order, and validates the result.
@@ -44,9 +46,20 @@ pub fn train_config(file: Option<&Path>, overrides: &[String]) -> Result<TrainCo
 }
 
 /// A setting, `key=value`.
-fn parse_override(text: &str) -> Result<(String, Value)> {
-    let (key, raw) = text.split_once('=').ok_or_else(|| not_a_setting(text))?;
-    Ok((key.trim().to_owned(), parse_value(raw)))
+#[derive(Clone, Debug)]
+struct Setting {
+    key: String,
+    value: Value,
+    /// Of a text that looks like another value: where it is no TOML.
+    broken: Option<String>,
+}
+
+impl Setting {
+    fn parse(text: &str) -> Result<Setting> {
+        let (key, raw) = text.split_once('=').ok_or_else(|| not_a_setting(text))?;
+        let (value, broken) = parse_value(raw);
+        Ok(Setting { key: key.trim().to_owned(), value, broken })
+    }
 }
 
 fn not_a_setting(text: &str) -> Failure {
@@ -54,12 +67,30 @@ fn not_a_setting(text: &str) -> Failure {
         .hint("write recipe settings as key=value, for example learning_rate=1e-4")
 }
 
-/// The value is TOML if it parses as such, and otherwise a string, so that a shell's quotes suffice.
-fn parse_value(raw: &str) -> Value {
+const VALUE: &str = "value = ";
+
+/// The value is TOML if it parses as such, and otherwise a text, so that a shell's quotes suffice. Of a text that begins as
+/// a list, a table or a quoted text does, also says why it is none.
+fn parse_value(raw: &str) -> (Value, Option<String>) {
     // With a line break, what follows it would be read as further settings.
-    let parsed =
-        if raw.contains('\n') { None } else { toml::from_str::<Table>(&format!("value = {raw}")).ok() };
-    parsed.and_then(|mut table| table.remove("value")).unwrap_or_else(|| Value::String(raw.to_owned()))
+    if raw.contains('\n') {
+        return (Value::String(raw.to_owned()), None);
+    }
+    let text = || Value::String(raw.to_owned());
+    match toml::from_str::<Table>(&format!("{VALUE}{raw}")) {
+        Ok(mut table) => (table.remove("value").unwrap_or_else(text), None),
+        Err(error) => {
+            let looks_like_another = raw.trim_start().starts_with(['[', '{', '"', '\'']);
+            (text(), looks_like_another.then(|| not_toml(raw, &error)))
+        }
+    }
+}
+
+fn not_toml(raw: &str, error: &toml::de::Error) -> String {
+    let at = error.span().map_or(0, |span| span.start.saturating_sub(VALUE.len()));
+    let column = raw.get(..at).unwrap_or(raw).chars().count() + 1;
+    let message = error.message().trim().replace('\n', ", ");
+    format!("{raw} is read as a text, since it is not valid TOML at character {column}: {message}")
 }
 
 /// The field names of a struct, as its derived `Deserialize` passes them.

@@ -7,7 +7,7 @@ use latrace_objective::Objective;
 use serde::de::IntoDeserializer;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::run::{at_least_one, usage};
+use super::checks::{at_least_one, usage};
 
 /// What q or pi_theta starts from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -97,8 +97,17 @@ pub fn before_run(settings: &ModelSettings, folder: &Path, weights: bool) -> Res
 }
 
 fn describe(folder: &Path, model: &ModelSource, tokenizer: &str) -> Result<Tokenizer> {
+    if model.shape.is_empty() {
+        return Err(no_model().into());
+    }
     let shape = serde_json::to_value(&model.shape).context("cannot write model.shape as JSON")?;
     write_shape(folder, shape, tokenizer)
+}
+
+fn no_model() -> Failure {
+    let message = "model: expected a folder to start from, or the shape of a random model, got neither";
+    Failure::usage(message)
+        .hint("write model.folder = \"org/name\", or a [model.shape] such as that of recipes/quickstart.toml")
 }
 
 fn create(folder: &Path, model: &ModelSource, tokenizer: &str, seed: u64) -> Result<Value> {

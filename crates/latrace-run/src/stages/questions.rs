@@ -1,11 +1,12 @@
 //! Stage 0: encodes questions as token ids, the only time that text is encoded.
 
 use std::collections::HashSet;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use latrace_core::{Markers, Message, Question};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::StageWork;
 use crate::pipeline::records::QuestionRecord;
@@ -18,7 +19,8 @@ use latrace_io::rows::json_text;
 use latrace_questions::contamination::{Contamination, EvaluatedTexts, FoundQuestions};
 use latrace_questions::judge::Judge;
 use latrace_questions::query::is_boxed;
-use latrace_questions::source::{RowCounts, Source, check_ids, is_code};
+use latrace_questions::source::{Questions, RenderChat, RowCounts, Source, reference};
+use latrace_questions::verifiers::Verifiers;
 
 /// Everything needed to encode a question.
 pub struct Encoding<'a> {
@@ -37,35 +39,76 @@ pub struct Encoding<'a> {
 /// # Errors
 /// Questions that cannot be read, encoded or judged.
 pub fn run(settings: &QuestionSettings, work: StageWork<'_>) -> Result<Value> {
-    let mut codec = TraceCodec::open(work.model()?, settings.markers.clone())?;
-    if let Some(date) = settings.date {
-        codec.text.set_date(date);
-    }
-    codec.text.log_begin();
-    let encoding = Encoding {
-        codec: &codec,
-        markers: &settings.markers,
-        reasoner: &settings.reasoner.compile()?,
-        posterior: &settings.posterior.compile()?,
-    };
-    let (questions, rows) = encoding.read(&settings.source)?;
-    let prompting = [encoding.reasoner, encoding.posterior];
-    check_prompts(&questions, prompting, &settings.markers, Some(&codec.text))?;
-    rows.log();
-    let contaminated = FoundQuestions::of(&questions, EvaluatedTexts::default());
+    let encoder = Encoder::open(settings, work.model()?)?;
+    encoder.codec.text.log_begin();
+    let questions = encoder.encoding().read(&settings.source, &work.context.verifiers)?;
+    questions.counts.log();
+    let contaminated = FoundQuestions::of(&questions.all, EvaluatedTexts::default());
     // Whoever did not ask is told only of what there is.
     contaminated.iter().filter(|found| found.counts.is_any()).for_each(FoundQuestions::log);
-    // Any time limit will do: whether a question can be judged does not depend on it.
-    let judge = Judge::new(1.0, &work.context.verifiers);
     let contaminated = contaminated.map(|found| found.counts);
-    let (out, mut counts) = (work.output(), Counts { rows, contaminated, ..Counts::default() });
+    let (out, mut counts) =
+        (work.output(), Counts { rows: questions.counts.clone(), contaminated, ..Counts::default() });
     // All parts are written anew: encoding takes seconds, and every later stage depends on it.
-    for (part, questions) in questions.chunks(settings.part_questions).enumerate() {
-        let records = encoding.records(questions, &judge)?;
+    encoder.encoding().each_part(&questions, settings.part_questions, |part, records| {
         records.iter().for_each(|record| counts.add(record));
-        out.write(part, &records)?;
-    }
+        out.write(part, records)
+    })?;
     Ok(serde_json::to_value(counts)?)
+}
+
+/// What this stage would count, by all that it refuses; nothing is written.
+///
+/// # Errors
+/// As [`run`].
+pub fn count(settings: &QuestionSettings, model: &Path, verifiers: &Verifiers) -> Result<Value> {
+    let encoder = Encoder::open(settings, model)?;
+    let questions = encoder.encoding().read(&settings.source, verifiers)?;
+    let mut counts = Counts::default();
+    encoder.encoding().each_part(&questions, settings.part_questions, |_, records| {
+        records.iter().for_each(|record| counts.add(record));
+        Ok(())
+    })?;
+    Ok(serde_json::to_value(counts)?)
+}
+
+/// What encodes the questions of a run.
+struct Encoder {
+    codec: TraceCodec,
+    reasoner: Prompting,
+    posterior: Prompting,
+}
+
+impl Encoder {
+    fn open(settings: &QuestionSettings, model: &Path) -> Result<Encoder> {
+        let mut codec = TraceCodec::open(model, settings.markers.clone())?;
+        if let Some(date) = settings.date {
+            codec.text.set_date(date);
+        }
+        let (reasoner, posterior) = (settings.reasoner.compile()?, settings.posterior.compile()?);
+        Ok(Encoder { codec, reasoner, posterior })
+    }
+
+    fn encoding(&self) -> Encoding<'_> {
+        let Encoder { codec, reasoner, posterior } = self;
+        Encoding { codec, markers: codec.markers(), reasoner, posterior }
+    }
+}
+
+/// The questions of a source, of which each can be judged.
+///
+/// # Errors
+/// Questions that cannot be read; a reference that is none of its kind.
+pub fn read_judged(
+    source: &Source,
+    markers: &Markers,
+    chat: Option<RenderChat<'_>>,
+    verifiers: &Verifiers,
+) -> Result<Questions> {
+    let questions = source.read(markers, chat)?;
+    // Any time limit will do: whether a question can be judged does not depend on it.
+    questions.check_judged(&Judge::new(1.0, verifiers))?;
+    Ok(questions)
 }
 
 #[derive(Default, Serialize)]
@@ -98,21 +141,31 @@ impl Counts {
 }
 
 impl Encoding<'_> {
-    /// The questions of a source, with unique ids: all later stages join on them.
-    fn read(&self, source: &Source) -> Result<(Vec<(Split, Question)>, RowCounts)> {
-        let render = |messages: &[Message]| self.codec.text.prompt(messages);
-        let (questions, counts) = source.read_counted(self.markers, Some(&render))?;
-        check_ids(&questions)?;
-        Ok((questions, counts))
+    /// The questions of a source, for which there are prompts and judges.
+    fn read(&self, source: &Source, verifiers: &Verifiers) -> Result<Questions> {
+        let text = &self.codec.text;
+        let render = |messages: &[Message]| text.prompt(messages);
+        let questions = read_judged(source, self.markers, Some(&render), verifiers)?;
+        check_prompts(&questions.all, [self.reasoner, self.posterior], self.markers, Some(text))?;
+        Ok(questions)
     }
 
-    /// A part's questions. Each reference is read once here: one that cannot be judged would otherwise stop
-    /// the run at stage 6, after hours of sampling.
-    fn records(&self, questions: &[(Split, Question)], judge: &Judge<'_>) -> Result<Vec<QuestionRecord>> {
-        let encode = |(split, question): &(Split, Question)| self.record(*split, question);
-        let records: Vec<QuestionRecord> = questions.iter().map(encode).collect::<Result<_>>()?;
-        records.iter().try_for_each(|record| judge.query(record.judged()).map(drop))?;
-        Ok(records)
+    /// Encodes questions in parts of so many, and gives each part with its number to `take`.
+    fn each_part(
+        &self,
+        questions: &Questions,
+        part_questions: usize,
+        mut take: impl FnMut(usize, &[QuestionRecord]) -> Result<()>,
+    ) -> Result<()> {
+        let places: Vec<usize> = (0..questions.all.len()).collect();
+        let record = |&place: &usize| {
+            let (split, question) = &questions.all[place];
+            self.record(*split, question).with_context(|| questions.name(place))
+        };
+        for (part, places) in places.chunks(part_questions).enumerate() {
+            take(part, &places.iter().map(record).collect::<Result<Vec<QuestionRecord>>>()?)?;
+        }
+        Ok(())
     }
 
     /// The question as token ids.
@@ -121,10 +174,6 @@ impl Encoding<'_> {
     /// Templates that use a field the question lacks; texts that the tokenizer refuses; a trace that contains
     /// its own end marker.
     pub fn record(&self, split: Split, question: &Question) -> Result<QuestionRecord> {
-        self.encode(split, question).with_context(|| format!("question {}", question.id))
-    }
-
-    fn encode(&self, split: Split, question: &Question) -> Result<QuestionRecord> {
         let PromptTexts { prompt, posterior_prompt } =
             prompts(question, self.reasoner, self.posterior, self.markers, Some(&self.codec.text))?;
         let codec = self.codec;
@@ -211,56 +260,15 @@ pub fn prompts(
     Ok(PromptTexts { prompt, posterior_prompt })
 }
 
-/// What the verifier compares with: tests, or the accepted answers, or the solution if there is no answer.
-pub fn reference(question: &Question) -> Value {
-    let mut reference = json!({"gold": gold(question)});
-    if let Some(options) = &question.options {
-        reference["options"] = json!(options);
-    }
-    if let Some(limits) = question.rest.get("limits") {
-        reference["limits"] = limits.clone();
-    }
-    reference
-}
-
-fn gold(question: &Question) -> Option<Value> {
-    // A program is judged by tests alone: another text beside it is no test, and would make every answer wrong.
-    if is_code(question) {
-        return question.tests.clone().or_else(|| question.answer.as_deref().and_then(tests_in));
-    }
-    let answer = || question.answer.as_ref().map(|answer| json!(answer));
-    let solution = || question.solution.as_ref().map(|text| json!(text));
-    question.tests.clone().or_else(answer).or_else(solution)
-}
-
-/// The tests that a text holds: an object or a list, as JSON.
-fn tests_in(answer: &str) -> Option<Value> {
-    let value: Value = serde_json::from_str(answer).ok()?;
-    (value.is_object() || value.is_array()).then(|| json!(answer))
-}
-
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use latrace_core::PromptTemplate;
     use latrace_questions::source::Format;
+    use serde_json::json;
 
     use super::*;
     use crate::recipe::run::RunRecipe;
     use crate::stages::testing::{codec, question};
-
-    #[test]
-    fn answers_are_compared_with_tests_or_the_answer_before_the_solution() {
-        let of = |row: Value| reference(&serde_json::from_value(row).unwrap())["gold"].clone();
-        assert_eq!(of(json!({"answer": "2", "solution": "So it is 2."})), "2");
-        assert_eq!(of(json!({"solution": "So it is 2."})), "So it is 2.");
-        assert_eq!(of(json!({"answer": "2", "tests": {"inputs": ["1"]}})), json!({"inputs": ["1"]}));
-        assert_eq!(of(json!({})), Value::Null);
-        let row = json!({"answer": "A", "options": ["x", "y"], "limits": {"seconds": 2}});
-        let expected = json!({"gold": "A", "options": ["x", "y"], "limits": {"seconds": 2}});
-        assert_eq!(reference(&serde_json::from_value(row).unwrap()), expected);
-    }
 
     #[test]
     fn templates_are_checked_on_a_question_of_each_kind() {
@@ -297,16 +305,17 @@ mod tests {
         let file = folder.path().join("rows.jsonl");
         std::fs::write(&file, "{\"id\": \"a\", \"question\": \"10 14\", \"answer\": \"+7 -3\"}\n").unwrap();
         let (codec, markers) = (codec(), Markers::named("plain").unwrap());
-        let prompting = Prompting::Template(PromptTemplate::new("{{ question }}").unwrap());
+        let prompting = Prompting::Template(PromptTemplate::new("{{ question }} {{ open }}").unwrap());
         let encoding =
             Encoding { codec: &codec, markers: &markers, reasoner: &prompting, posterior: &prompting };
         let recipes = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes");
         let shipped = RunRecipe::read(&recipes.join("quickstart.toml"), &[]).unwrap().questions;
         let (task, train) = (String::new(), file.display().to_string());
         let source = Source { task, train, format: Format::Rows, ..shipped };
-        assert_eq!(encoding.read(&source).unwrap().0.len(), 1);
+        let read = |source: &Source| encoding.read(source, &Verifiers::default());
+        assert_eq!(read(&source).unwrap().all.len(), 1);
         let twice = Source { test: source.train.clone(), ..source };
-        let error = format!("{:#}", encoding.read(&twice).map(drop).unwrap_err());
+        let error = format!("{:#}", read(&twice).map(drop).unwrap_err());
         assert!(error.contains("two questions have the id \"a\""), "{error}");
     }
 

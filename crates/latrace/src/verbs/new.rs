@@ -13,9 +13,11 @@ use latrace_io::files::write_text;
 use latrace_io::hub::is_model_of_hub;
 use latrace_questions::source::named_task;
 use latrace_run::draft::{Draft, DraftModel, DraftQuestions, QuestionFile, name_from};
+use latrace_run::preflight::preflight;
 use latrace_run::recipe::run::RunRecipe;
 
 use super::output::print;
+use super::recipe::say_unchecked;
 
 /// Arguments of `latrace new`.
 #[derive(Args, Debug)]
@@ -65,12 +67,13 @@ pub fn run(arguments: &NewArguments) -> Result<()> {
     let out = arguments.out.as_path();
     // Before anything is asked.
     check_unwritten(out, arguments.force)?;
-    let draft = draft(arguments)?;
-    write_text(out, &draft.text()?)?;
-    RunRecipe::read(out, &[])
-        .context("the recipe that was written is not valid, which is an error of latrace")?;
+    let text = draft(arguments)?.text()?;
+    // Before it is written: what a run would refuse is not left behind.
+    let unchecked = preflight(&RunRecipe::parse(&text, out)?)?;
+    write_text(out, &text)?;
     let out = out.display();
-    print(&format!("wrote {out}; next: latrace recipe check {out}, then latrace run {out} --dry-run"))
+    print(&format!("wrote {out}; next: latrace recipe check {out}, then latrace run {out} --dry-run"))?;
+    say_unchecked(&unchecked)
 }
 
 fn check_unwritten(out: &Path, force: bool) -> Result<()> {
@@ -122,6 +125,8 @@ fn questions(arguments: &NewArguments, folder: &Path, traces_wanted: bool) -> Re
     let look =
         |path: &Path| QuestionFile::look(path, &name_from(folder, path), &arguments.column, traces_wanted);
     let train = look(&file)?;
+    // Of test questions, not all that is said of training questions need be there, such as traces.
+    train.check_given(&arguments.column)?;
     let test = match &arguments.test {
         None if asked => {
             answer("File of test questions (empty: none)")?.filter(|name| !name.is_empty()).map(PathBuf::from)

@@ -18,13 +18,13 @@ use latrace_io::rows::{Output, Row, write_rows};
 use latrace_questions::benchmarks::Benchmark;
 use latrace_questions::contamination::{EvaluatedTexts, FoundQuestions};
 use latrace_questions::hints::HintKind;
-use latrace_questions::source::{AnswerRule, Format, QuestionLimit, Source, TestSource, check_ids, is_code};
+use latrace_questions::source::{AnswerRule, Format, QuestionLimit, Source, TestSource, is_code, reference};
 use latrace_questions::tasks::Sizes;
 use latrace_run::pipeline::records::QuestionRecord;
 use latrace_run::plan::Template;
 use latrace_run::prompting::Prompting;
 use latrace_run::recipe::run::default_questions;
-use latrace_run::stages::questions::{Encoding, PromptTexts, prompts, reference};
+use latrace_run::stages::questions::{Encoding, PromptTexts, prompts};
 
 use super::choices::{ANSWER_RULES, FORMATS, HINTS, SPLITS, one_of};
 use super::input::markers;
@@ -219,20 +219,19 @@ fn codec(model: Option<&Path>, markers: &Markers) -> Result<Option<TraceCodec>> 
     Ok(codec)
 }
 
-/// The questions of a source, whose ids must differ: everything later joins on them.
+/// The questions of a source.
 fn read_questions(
     source: &Source,
     markers: &Markers,
     codec: Option<&TraceCodec>,
 ) -> Result<Vec<(Split, Question)>> {
-    let (questions, counts) = match codec {
+    let questions = match codec {
         // Only the model's chat template can tell where the prompt of `messages` ends.
-        Some(codec) => source.read_counted(markers, Some(&|messages| codec.text.prompt(messages)))?,
-        None => source.read_counted(markers, None)?,
+        Some(codec) => source.read(markers, Some(&|messages| codec.text.prompt(messages)))?,
+        None => source.read(markers, None)?,
     };
-    counts.log();
-    check_ids(&questions)?;
-    Ok(questions)
+    questions.counts.log();
+    Ok(questions.all)
 }
 
 fn source(arguments: &QuestionsArguments) -> Result<Source> {

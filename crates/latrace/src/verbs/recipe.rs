@@ -6,9 +6,8 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 use latrace_io::failure::Failure;
 use latrace_run::plan::{Plan, plan};
-use latrace_run::recipe::missing_files;
+use latrace_run::preflight::preflight;
 use latrace_run::recipe::run::RunRecipe;
-use tracing::warn;
 
 use super::output::{print, write};
 
@@ -30,7 +29,7 @@ pub struct RecipeArguments {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Check a recipe, and say in a sentence what it does; warns of files that are not there
+    /// Check a recipe and the files that it names, and say in a sentence what it does
     #[command(
         after_help = "Examples:\n  latrace recipe check recipes/quickstart.toml\n  latrace recipe check own.toml traces.n=16"
     )]
@@ -56,6 +55,9 @@ struct RecipeInput {
 impl RecipeInput {
     fn read(&self) -> Result<RunRecipe> {
         let shown = self.recipe.display();
+        if self.recipe.is_dir() {
+            return Err(Failure::usage(format!("{shown} is a folder: expected the file of a recipe")).into());
+        }
         if !self.recipe.is_file() {
             return Err(Failure::usage(format!("there is no recipe {shown}")).into());
         }
@@ -74,10 +76,14 @@ pub fn run(arguments: &RecipeArguments) -> Result<()> {
 fn check(input: &RecipeInput) -> Result<()> {
     let recipe = input.read()?;
     let plan = plan(&recipe)?;
-    for (setting, name) in missing_files(&recipe)? {
-        warn!("{setting}: there is no {name}, neither beside the recipe nor from here");
-    }
-    print(&format!("{} is valid: {}", input.recipe.display(), in_a_sentence(&recipe, &plan)))
+    let unchecked = preflight(&recipe)?;
+    print(&format!("{} is valid: {}", input.recipe.display(), in_a_sentence(&recipe, &plan)))?;
+    say_unchecked(&unchecked)
+}
+
+/// Says what could not be checked on this machine.
+pub(super) fn say_unchecked(unchecked: &[String]) -> Result<()> {
+    unchecked.iter().try_for_each(|reason| print(&format!("not checked: {reason}")))
 }
 
 /// What a recipe does.

@@ -59,6 +59,11 @@ fn other_settings_in_a_finished_run_are_refused_and_change_nothing() {
             "(final.max_steps was 20, is 19): 2 finished stages would be redone, among them 09-final",
         ),
         ("evaluation.n=1", "(evaluation.n was 2, is 1): "),
+        (
+            "rounds=2",
+            "(rounds was 1, is 2): 1 finished stage would be redone (10-evaluation/final); 13 stages would be added, among \
+             them round-2/02-posterior, round-2/09-final",
+        ),
     ] {
         let settings = [settings[0], setting];
         bench.refused("r", &settings, 2, "r holds a finished run of other settings");

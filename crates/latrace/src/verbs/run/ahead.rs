@@ -37,7 +37,7 @@ impl<'a> Ahead<'a> {
         context: &'a RunContext,
         run: &'a Path,
     ) -> Result<Ahead<'a>> {
-        let questions = QuestionNumbers::of(plan, run)?;
+        let questions = QuestionNumbers::of(plan, run, &context.verifiers)?;
         Ok(Ahead { recipe, plan, states, context, run, questions, works: works(plan, questions) })
     }
 
