@@ -221,9 +221,7 @@ impl Clock {
 /// Kills what runs below a launcher, which then ends by itself, after it has reaped that. What does not end is
 /// killed.
 pub(crate) fn stop(child: &mut Child, ending: Ending, kill: Kill) -> Ending {
-    // Bubblewrap and the launcher need a moment to reap their children; killed at once, they would leave that
-    // to us.
-    let own = if kill(child.id()) { ends_soon(child) } else { None };
+    let own = end_below(child, kill);
     if own.is_none() {
         let _ = child.kill();
         let _ = child.wait();
@@ -253,6 +251,24 @@ fn kill_each(processes: Vec<u32>) -> bool {
         let _ = kill_process(process, Signal::KILL);
     }
     !processes.is_empty()
+}
+
+/// Kills what runs below a launcher until that has ended by itself, which is how the run ended; none if it does not end.
+fn end_below(child: &mut Child, kill: Kill) -> Option<Ending> {
+    // Bubblewrap and the launcher need a moment to reap their children, on a busy machine seconds; killed at once, they
+    // would leave that to us.
+    const TO_REAP: Duration = Duration::from_secs(10);
+    const TO_START: Duration = Duration::from_secs(1);
+    let (begun, mut found) = (Instant::now(), false);
+    while begun.elapsed() < if found { TO_REAP } else { TO_START } {
+        // Again each time: a launcher that has only begun starts bubblewrap after the first look.
+        found |= kill(child.id());
+        if let Ok(Some(status)) = child.try_wait() {
+            return Some(ended(status));
+        }
+        thread::sleep(POLL);
+    }
+    None
 }
 
 /// How a run ends, if it does so within a moment.
