@@ -1,11 +1,11 @@
 //! The properties of a model that the boundary needs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use latrace_io::failure::Failure;
-use latrace_io::model_folder::tensor_shapes;
+use latrace_io::model_folder::{check_finite, tensor_shapes};
 use latrace_lm::adapter::model_file;
 use latrace_lm::{Config, Error};
 use serde_json::{Map, Value};
@@ -174,37 +174,49 @@ pub fn check_random(folder: &Path) -> Result<()> {
 /// Checks that a model could have been trained from another: the same architecture, and the same tensors.
 ///
 /// # Errors
-/// A folder without a usable model; what differs, and how.
+/// A folder without a usable model; what differs, and how; weights that are not finite.
 pub fn check_same_model(start: &Path, trained: &Path) -> Result<()> {
     check_same_architecture(start, trained)?;
-    check_same_tensors(start, trained)
+    check_same_tensors(start, trained)?;
+    check_finite(trained)
 }
 
 fn check_same_architecture(start: &Path, trained: &Path) -> Result<()> {
-    let [expected, got] = [start, trained].map(architecture);
-    let (expected, got) = (expected?, got?);
-    if expected == got {
+    let (expected, got) = (architecture(start)?, architecture(trained)?);
+    let names: BTreeSet<&String> = expected.keys().chain(got.keys()).collect();
+    let of = |fields: &Fields, name| fields.get(name).cloned().unwrap_or_else(|| "nothing".to_owned());
+    let differences: Vec<String> = names
+        .into_iter()
+        .filter(|&name| expected.get(name) != got.get(name))
+        .map(|name| format!("{name}: expected {}, got {}", of(&expected, name), of(&got, name)))
+        .collect();
+    if differences.is_empty() {
         return Ok(());
     }
-    let message = format!(
-        "{} has another architecture than {}, which it is to be trained from",
-        trained.display(),
-        start.display()
+    let (trained, start) = (trained.join("config.json"), start.display());
+    let message = format!("{}: {}", trained.display(), differences.join("; "));
+    let hint = format!(
+        "expected is the architecture of {start}, which the training starts from; only weights may differ"
     );
-    Err(Failure::work(message).hint(format!("expected {expected}, got {got}")).into())
+    Err(Failure::work(message).hint(hint).into())
 }
 
-/// What makes two models alike but for their weights, in words.
-fn architecture(folder: &Path) -> Result<String> {
+/// Fields by name, in words.
+type Fields = BTreeMap<String, String>;
+
+/// What makes two models alike but for their weights.
+fn architecture(folder: &Path) -> Result<Fields> {
     ModelShape::read(folder)?;
     match Config::read(folder) {
-        // Neither how texts end, how fresh weights are drawn nor how the file is written is a matter of the weights.
-        Ok(config) => Ok(format!(
-            "{:?}",
-            Config { eos_token_ids: Vec::new(), initializer_range: 0.0, raw: Map::new(), ..config }
-        )),
+        Ok(config) => {
+            Ok(config.architecture().into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+        }
+        // Of a family that others load, by its name alone; its tensors say the rest.
         Err(Error::UnknownArchitecture { .. }) => {
-            Ok(format!("{:?}", read_config(folder)?.get("architectures")))
+            let named = read_config(folder)?
+                .get("architectures")
+                .and_then(|names| names.get(0)?.as_str().map(str::to_owned));
+            Ok(named.map(|name| ("architectures".to_owned(), name)).into_iter().collect())
         }
         Err(error) => Err(error.into()),
     }

@@ -16,6 +16,32 @@ pub fn grouped(number: u64) -> String {
     text
 }
 
+/// A large number with three digits and its unit: 1.23 M.
+pub fn short(number: u64) -> String {
+    scaled(number).trim_end().to_owned()
+}
+
+/// A size (bytes) with three digits and its unit, of 1000 of the next smaller one: 217 MB.
+pub fn size(bytes: u64) -> String {
+    scaled(bytes) + "B"
+}
+
+/// A number with three digits, and the beginning of its unit.
+fn scaled(number: u64) -> String {
+    let steps = [(1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")];
+    let number = number as f64;
+    let (size, unit) = steps.into_iter().find(|(size, _)| number >= *size).unwrap_or((1.0, " "));
+    let scaled = number / size;
+    let digits = if scaled >= 100.0 || size == 1.0 {
+        0
+    } else if scaled >= 10.0 {
+        1
+    } else {
+        2
+    };
+    format!("{scaled:.digits$}{unit}")
+}
+
 /// A duration (s), with as many units as matter at its size.
 pub fn duration(seconds: f64) -> String {
     let whole = seconds.round() as u64;
@@ -53,6 +79,13 @@ mod tests {
     fn thousands_are_set_apart() {
         let numbers = [0, 999, 1000, 25_600, 1_234_567];
         assert_eq!(numbers.map(grouped), ["0", "999", "1,000", "25,600", "1,234,567"]);
+    }
+
+    #[test]
+    fn sizes_have_three_digits_and_the_unit_that_suits_them() {
+        let sizes = [0, 999, 1000, 12_345_678, 3_210_000_000, 7 << 40];
+        assert_eq!(sizes.map(size), ["0 B", "999 B", "1.00 kB", "12.3 MB", "3.21 GB", "7.70 TB"]);
+        assert_eq!([7, 25_600, 135_000_000].map(short), ["7", "25.6 k", "135 M"]);
     }
 
     #[test]

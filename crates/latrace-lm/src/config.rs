@@ -301,6 +301,55 @@ impl Config {
         list
     }
 
+    /// Whatever decides which weights fit and what is computed with them: names, most as in `config.json`, and values.
+    #[must_use]
+    pub fn architecture(&self) -> Vec<(&'static str, String)> {
+        // Taken apart, so that a new field has to be placed here too.
+        let Self {
+            family,
+            hidden_size,
+            layers,
+            heads,
+            kv_heads,
+            head_dim,
+            intermediate_size,
+            vocab_size,
+            norm_eps,
+            tied,
+            qkv_bias,
+            output_bias,
+            mlp_bias,
+            // Follows from the family.
+            qk_norm: _,
+            rope,
+            max_positions,
+            // How texts end, how fresh weights are drawn and how the file is written is no matter of the weights.
+            initializer_range: _,
+            eos_token_ids: _,
+            pad_token_id,
+            raw: _,
+        } = self;
+        vec![
+            ("architectures", family.architecture().to_owned()),
+            ("hidden_size", hidden_size.to_string()),
+            ("num_hidden_layers", layers.to_string()),
+            ("num_attention_heads", heads.to_string()),
+            ("num_key_value_heads", kv_heads.to_string()),
+            ("head_dim", head_dim.to_string()),
+            ("intermediate_size", intermediate_size.to_string()),
+            ("vocab_size", vocab_size.to_string()),
+            ("rms_norm_eps", norm_eps.to_string()),
+            ("tie_word_embeddings", tied.to_string()),
+            ("biases of q, k and v", qkv_bias.to_string()),
+            ("bias of o", output_bias.to_string()),
+            ("mlp_bias", mlp_bias.to_string()),
+            ("rope_theta", rope.theta.to_string()),
+            ("rope_scaling", rope.kind.words()),
+            ("max_position_embeddings", max_positions.to_string()),
+            ("pad_token_id", pad_token_id.map_or("none".to_owned(), |id| id.to_string())),
+        ]
+    }
+
     fn push_layer(&self, list: &mut Vec<Parameter>, layer: &str) {
         // The order is fixed: random weights are keyed by a tensor's number (`checkpoint::initialise`).
         list.push(norm(&format!("{layer}.input_layernorm"), self.hidden_size));

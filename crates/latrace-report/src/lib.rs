@@ -13,6 +13,7 @@ mod page;
 mod serve;
 mod several;
 pub mod status;
+pub mod sweep_status;
 mod text;
 
 pub use collect::{Collector, stages};

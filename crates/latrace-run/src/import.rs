@@ -1,5 +1,6 @@
 //! A model that was trained elsewhere becomes a training stage of a run, and the stages after it go on.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -7,22 +8,50 @@ use anyhow::{Context, Result};
 use latrace_engine::{check_same_model, copy_companions};
 use latrace_io::failure::Failure;
 use latrace_io::files::replace_folder;
+use latrace_io::hub::model_folder;
 use latrace_io::model_folder::fingerprint;
 use serde_json::{Value, json};
 
 use crate::pipeline::context::RunContext;
 use crate::pipeline::currency::{mark_stages, remove_results};
-use crate::pipeline::folder::{RunFolder, StageFolder, read_record};
+use crate::pipeline::folder::{RunFolder, StageFolder, StageRecord, read_record};
 use crate::pipeline::runner::{folder_of, key_of, remove, states};
 use crate::plan::{Node, Plan, Role, plan};
 use crate::recipe::run::of_run;
 
-/// Makes the model in `model` the result of a training of the run: `stage` is the stage's folder in the run
+/// The count of an imported stage that says where its model came from, as the command named it.
+const IMPORTED_FROM: &str = "imported_from";
+
+/// Where the imported models of a run came from, by the folders of their stages.
+///
+/// # Errors
+/// Records that cannot be read.
+pub fn imported(plan: &Plan, run: &Path) -> Result<BTreeMap<String, String>> {
+    let mut all = BTreeMap::new();
+    for node in &plan.nodes {
+        let record = read_record(&run.join(node.folder()))?;
+        if let Some(from) = record.as_ref().and_then(origin) {
+            all.insert(node.folder().display().to_string(), from);
+        }
+    }
+    Ok(all)
+}
+
+fn origin(record: &StageRecord) -> Option<String> {
+    // Imports of earlier versions have checksums alone.
+    record.counts.get("imported")?;
+    let named = record.counts.get(IMPORTED_FROM).and_then(Value::as_str);
+    Some(named.unwrap_or("a folder that was not recorded").to_owned())
+}
+
+/// Makes `model`, a folder or an id on the hub, the result of a training of the run: `stage` is the stage's folder in the run
 /// folder, such as `09-final` or `baselines/rft/round-2/09-final`. A stage that is finished is replaced only if `replace`.
 ///
 /// # Errors
 /// A stage that trains nothing, is finished, or whose inputs are not; a model of another shape; I/O errors.
-pub fn import(run: &Path, stage: &str, model: &Path, replace: bool) -> Result<()> {
+pub fn import(run: &Path, stage: &str, model: &str, replace: bool) -> Result<()> {
+    let named = model;
+    let model = &model_folder(named)?;
     let recipe = of_run(run)?;
     let (plan, context) = (plan(&recipe)?, RunContext::new(&recipe, run)?);
     let node = plan.training(stage)?;
@@ -36,7 +65,7 @@ pub fn import(run: &Path, stage: &str, model: &Path, replace: bool) -> Result<()
     let start = start_of(&plan, node, run)?;
     check_same_model(&start, model)?;
     replace_folder(&out, |folder| {
-        take(folder, node, key, &start, model)?;
+        take(folder, node, key, &start, model, named)?;
         give_way(&out, run)
     })?;
     // What was made of the model before is no result of the run any more.
@@ -53,13 +82,13 @@ fn give_way(out: &Path, run: &Path) -> Result<()> {
 }
 
 /// Copies the model, with the run's own tokenizer and a record of where it came from.
-fn take(folder: &Path, node: &Node, key: Value, start: &Path, model: &Path) -> Result<()> {
+fn take(folder: &Path, node: &Node, key: Value, start: &Path, model: &Path, named: &str) -> Result<()> {
     let begun = StageFolder::begin(folder, node.stage.name(), key, 0.0)?;
     let taken = || {
         // The tokenizer stays the run's own, whatever a trainer has made of it.
         copy_companions(start, folder)?;
         copy(model, folder)?;
-        Ok(json!({"imported": fingerprint(model)?}))
+        Ok(json!({"imported": fingerprint(model)?, IMPORTED_FROM: named}))
     };
     begun.end(taken()).map(drop)
 }

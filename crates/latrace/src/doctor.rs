@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use latrace_io::hub;
 use latrace_io::machine;
 use latrace_io::memory::{free_memory, memory_limit, total_memory};
+use latrace_io::words::size;
 
 /// Memory (bytes) below which not even the smallest run completes.
 const LEAST_MEMORY: u64 = 256 << 20;
@@ -132,10 +133,10 @@ fn memory() -> Finding {
     // In a container the machine's free memory says little: the control group's limit ends the process first.
     let free = limit.as_ref().map_or(free_memory(), |limit| limit.free.min(free_memory()));
     let health = if free < LEAST_MEMORY { Health::Missing } else { Health::Good };
-    let total = total_memory().map_or(String::new(), |total| format!(" of {}", bytes(total)));
+    let total = total_memory().map_or(String::new(), |total| format!(" of {}", size(total)));
     let limit = limit
-        .map_or(String::new(), |limit| format!("; the control group allows {} in all", bytes(limit.total)));
-    Finding::new("memory", health, format!("{} free{total}{limit}", bytes(free)))
+        .map_or(String::new(), |limit| format!("; the control group allows {} in all", size(limit.total)));
+    Finding::new("memory", health, format!("{} free{total}{limit}", size(free)))
 }
 
 fn disk(runs: &Path) -> Finding {
@@ -159,7 +160,7 @@ fn writable(folder: &Path) -> Finding {
 }
 
 fn with_space(folder: &Path, free: u64) -> Finding {
-    let found = format!("{} free in {}, where runs go", bytes(free), folder.display());
+    let found = format!("{} free in {}, where runs go", size(free), folder.display());
     // Only a note: a run of a small model needs less, and how much this one needs is not known here.
     if free < LITTLE_DISK {
         Finding::lacking("disk", format!("only {found}"))
@@ -381,12 +382,6 @@ fn first_output(program: &str, arguments: &[&str]) -> Option<String> {
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// An amount of memory or disk space.
-pub(crate) fn bytes(count: u64) -> String {
-    let megabytes = count as f64 / (1_u64 << 20) as f64;
-    if megabytes >= 1024.0 { format!("{:.1} GiB", megabytes / 1024.0) } else { format!("{megabytes:.0} MiB") }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -445,10 +440,5 @@ mod tests {
         let head = "| NVIDIA-SMI 570.1    Driver Version: 570.1    CUDA Version: 12.8     |";
         assert_eq!(cuda_version(head).as_deref(), Some("12.8"));
         assert_eq!(cuda_version("No devices were found"), None);
-    }
-
-    #[test]
-    fn sizes_are_told_in_binary_units() {
-        assert_eq!([bytes(512 << 20), bytes(3 << 29)], ["512 MiB", "1.5 GiB"]);
     }
 }

@@ -10,7 +10,7 @@ use std::path::Path;
 use anyhow::Result;
 use latrace_io::failure::Failure;
 use latrace_io::memory::free_memory;
-pub use latrace_lm::train::peak_memory_bytes;
+pub use latrace_lm::train::{forget_peak_memory, peak_memory_bytes};
 pub use latrace_lm::{Compute, Level, PeakRates, level, unit};
 use latrace_lm::{Cpu, Device, F32, Model, SamplerOptions};
 

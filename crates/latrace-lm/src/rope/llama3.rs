@@ -3,11 +3,12 @@
 use super::{above, required};
 use crate::error::Result;
 use crate::fields::Fields;
+use serde::Serialize;
 use std::f64::consts::PI;
 
 /// Llama 3.1 (`apply_scaling` in Meta's `llama-models`): long wavelengths are divided by `factor`, short ones
 /// kept, those between `original / high_freq_factor` and `original / low_freq_factor` blended.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Llama3 {
     /// The stretch of long wavelengths.
     pub factor: f64,

@@ -15,6 +15,7 @@ pub use yarn::Yarn;
 
 use crate::error::Result;
 use crate::fields::Fields;
+use serde::Serialize;
 
 /// The rotary embedding of a model.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,7 +27,8 @@ pub struct Rope {
 }
 
 /// How the plain frequencies are changed for longer contexts. Every `factor` is new length over old length.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "rope_type", rename_all = "lowercase")]
 pub enum RopeKind {
     /// Not at all.
     Default,
@@ -39,6 +41,16 @@ pub enum RopeKind {
     Llama3(Llama3),
     /// Stretched by the index of the pair, with scaled attention.
     Yarn(Yarn),
+}
+
+impl RopeKind {
+    /// All of it, in the terms of `config.json`.
+    pub(crate) fn words(&self) -> String {
+        let fields = serde_json::to_value(self).unwrap_or_default();
+        let fields = fields.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
+        let words = fields.map(|(name, value)| format!("{name} {}", value.to_string().replace('"', "")));
+        words.collect::<Vec<_>>().join(", ")
+    }
 }
 
 impl Rope {

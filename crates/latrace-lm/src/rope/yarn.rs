@@ -3,6 +3,7 @@
 use super::{above, positive};
 use crate::error::Result;
 use crate::fields::Fields;
+use serde::Serialize;
 use std::f64::consts::PI;
 
 /// YaRN (Peng et al., arXiv 2309.00071): §3.2 "NTK-by-parts" for the frequencies (with its definition 2),
@@ -10,7 +11,7 @@ use std::f64::consts::PI;
 ///
 /// Differs in: as in the authors' code and transformers, the ramp is linear in the index of the pair, not in
 /// the number of its turns, and its ends are rounded outwards to whole indices (`truncate`).
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Yarn {
     /// The stretch `s`; none: `max_positions / original_max_positions`.
     pub factor: Option<f64>,

@@ -18,7 +18,7 @@ function stageName(stage) {
 
 function costsLead(data) {
   const total = timed(data).reduce((sum, stage) => sum + stage.seconds, 0);
-  const memory = data.run.peak_memory_bytes ? ` The program held ${decimal(data.run.peak_memory_bytes / 2 ** 20, 0)} MiB at most.` : "";
+  const memory = data.run.peak_memory_bytes ? ` The program held ${decimal(data.run.peak_memory_bytes / 1e6, 0)} MB at most.` : "";
   return `${data.run.finished ? "The run took" : "So far the run took"} ${duration(total)} of working time.${memory}`;
 }
 
@@ -95,6 +95,7 @@ function originFacts({ provenance, version, compute, seed }) {
     ["Finished", provenance ? `${provenance.finished} UTC` : null],
     ["Machine", provenance ? `${provenance.processor}, ${plural(provenance.cores, "core")}` : null],
     ["Command", provenance ? h("code", null, provenance.command) : null],
+    ["Trained elsewhere, and imported", Object.entries(provenance?.imported ?? {}).map(([stage, from]) => `${stage} from ${from}`).join("; ")],
     ["Program", version ? `latrace ${version}` : null],
     ["Arithmetic", compute.join(" and ")],
     ["Seed", seed === null ? null : String(seed)],

@@ -1,5 +1,6 @@
 //! When, where and by which command a run was finished.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::folder::recorded_at;
 use super::summary::{RunSummary, SUMMARY};
+use crate::import::imported;
 use crate::plan::Plan;
 
 /// When, where and by which command a run was finished.
@@ -24,6 +26,9 @@ pub struct RunProvenance {
     pub cores: u64,
     /// The command that finished it.
     pub command: String,
+    /// Where models came from that were trained elsewhere and imported, by the stages that they stand for.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub imported: BTreeMap<String, String>,
 }
 
 impl RunProvenance {
@@ -35,12 +40,16 @@ impl RunProvenance {
     pub fn of(plan: &Plan, run: &Path, command: String) -> Result<RunProvenance> {
         let finished = minute_of(last_finished(plan, run)?);
         let earlier = earlier(run).filter(|earlier| earlier.finished == finished);
-        Ok(earlier.unwrap_or_else(|| RunProvenance {
+        let imported = imported(plan, run)?;
+        let now = || RunProvenance {
             finished,
             processor: machine::processor(),
             cores: machine::cores() as u64,
             command,
-        }))
+            imported: BTreeMap::new(),
+        };
+        // An import may be younger than a summary of the same minute.
+        Ok(RunProvenance { imported, ..earlier.unwrap_or_else(now) })
     }
 }
 

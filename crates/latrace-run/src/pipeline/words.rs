@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use latrace_io::words::wrapped;
+use latrace_io::words::{size, wrapped};
 use latrace_objective::statistics::Accuracy;
 use latrace_questions::contamination::Contamination;
 
@@ -91,8 +91,8 @@ fn clipped(summary: &RunSummary) -> String {
 
 fn effort(summary: &RunSummary) -> String {
     let seconds: f64 = summary.seconds.values().sum();
-    let megabytes = summary.peak_memory_bytes as f64 / 1e6;
-    format!("{seconds:.0} s of work, {megabytes:.0} MB at the peak, seed {}.", summary.seed)
+    let peak = size(summary.peak_memory_bytes);
+    format!("{seconds:.0} s of work, {peak} at the peak, seed {}.", summary.seed)
 }
 
 /// The commands on lines of their own, whole, to be copied.

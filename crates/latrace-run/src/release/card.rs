@@ -7,23 +7,21 @@ use anyhow::Result;
 use latrace_io::hub::model_folder;
 
 use crate::pipeline::summary::{ModelSummary, RunSummary};
+use crate::plan::{Plan, Stage};
 use crate::recipe::run::RunRecipe;
 
 /// The text of `README.md`.
-pub(super) fn of(recipe: &RunRecipe, summary: &RunSummary) -> Result<String> {
+pub(super) fn of(plan: &Plan, recipe: &RunRecipe, summary: &RunSummary) -> Result<String> {
     let base = recipe.model.folder.as_str();
+    let imports = Imports::of(plan, summary);
     let licence = licence(base);
     let mut card = front_matter(base, licence.as_deref());
-    write!(card, "\n# A reasoning model\n\n{}\n", origin(base, &summary.version))?;
+    write!(card, "\n# A reasoning model\n\n{}\n", origin(base, &imports, &summary.version))?;
     write!(card, "\n## Data\n\n{}\n", data(recipe))?;
     write!(card, "\n## Results\n\n{}", results(recipe, summary)?)?;
     card += "\n## Use\n\nThe chat template makes the prompts of the training: it opens the thought, behind which the \
              model answers. `generation_config.json` has the sampling of the evaluation.\n";
-    let stated = licence.map_or_else(
-        || "The base model's folder states none. Data may bring terms of their own.".to_owned(),
-        |licence| format!("`{licence}`, the base model's. Data may bring terms of their own."),
-    );
-    write!(card, "\n## Licence\n\n{}\n", if base.is_empty() { "Not stated." } else { &stated })?;
+    write!(card, "\n## Licence\n\n{}\n", terms(base, licence.as_deref(), &imports))?;
     write!(card, "\n## Recipe\n\n```toml\n{}\n```\n", recipe.to_toml()?.trim_end())?;
     Ok(card)
 }
@@ -39,12 +37,60 @@ fn front_matter(base: &str, licence: Option<&str>) -> String {
     format!("---\n{}\ntags:\n- reasoning\n- variational-reasoning\n---\n", lines.join("\n"))
 }
 
-fn origin(base: &str, version: &str) -> String {
+/// Where models of the run came from that were trained elsewhere.
+struct Imports<'a> {
+    initial: Option<&'a str>,
+    last: Option<&'a str>,
+    /// All of them, with the stages that they stand for.
+    all: Vec<(&'a str, &'a str)>,
+}
+
+impl<'a> Imports<'a> {
+    fn of(plan: &Plan, summary: &'a RunSummary) -> Imports<'a> {
+        let all = summary.provenance.iter().flat_map(|provenance| &provenance.imported);
+        let all: Vec<(&str, &str)> = all.map(|(stage, from)| (stage.as_str(), from.as_str())).collect();
+        let of = |stage| {
+            let folder = plan.nodes[plan.last(stage)?].folder().display().to_string();
+            all.iter().find(|(imported, _)| *imported == folder).map(|(_, from)| *from)
+        };
+        Imports { initial: of(Stage::Initial), last: of(Stage::Final), all }
+    }
+}
+
+fn terms(base: &str, licence: Option<&str>, imports: &Imports<'_>) -> String {
+    let others = if imports.all.is_empty() { "Data" } else { "Data and imported models" };
+    let stated = match licence {
+        _ if base.is_empty() => "Not stated.".to_owned(),
+        None => "The base model's folder states none.".to_owned(),
+        Some(licence) => format!("`{licence}`, the base model's."),
+    };
+    format!("{stated} {others} may bring terms of their own.")
+}
+
+fn origin(base: &str, imports: &Imports<'_>, version: &str) -> String {
     let base = if base.is_empty() { "random weights".to_owned() } else { format!("`{base}`") };
-    format!(
-        "Trained from {base} by variational reasoning (Zhou et al., *Variational Reasoning for Language Models*, \
+    let start = match imports.initial {
+        Some(from) => format!("an imported model (`{from}`, trained elsewhere)"),
+        None => base,
+    };
+    let begun = match imports.last {
+        Some(from) => {
+            format!("Imported from `{from}`: trained by another program, in a run that starts from {start}, ")
+        }
+        None => format!("Trained from {start} "),
+    };
+    let method = format!(
+        "{begun}by variational reasoning (Zhou et al., *Variational Reasoning for Language Models*, \
          arXiv 2509.22637) with latrace {version}: thoughts are sampled from a posterior that sees a hint of the \
          answer, and weighted by how much they help to answer correctly without it."
+    );
+    if imports.all.is_empty() {
+        return method;
+    }
+    let list = imports.all.iter().map(|(stage, from)| format!("* `{stage}`: `{from}`\n"));
+    format!(
+        "{method}\n\nThese stages of the run were not carried out by latrace; their models were trained elsewhere, and imported:\n\n{}",
+        list.collect::<String>().trim_end()
     )
 }
 
@@ -88,4 +134,42 @@ fn licence(base: &str) -> Option<String> {
     let front = card.strip_prefix("---\n")?.split("\n---").next()?;
     let licence = front.lines().find_map(|line| line.strip_prefix("license:"))?.trim();
     (!licence.is_empty()).then(|| licence.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_card_says_which_models_were_trained_elsewhere() {
+        let imports = |initial, last| {
+            let all = [("01-initial", initial), ("09-final", last)];
+            let all =
+                all.into_iter().filter_map(|(stage, from): (_, Option<_>)| Some((stage, from?))).collect();
+            Imports { initial, last, all }
+        };
+        let check = |base: &str, imports: &Imports<'_>, begin: &str, list: &str| {
+            let text = origin(base, imports, "1.0");
+            assert!(text.starts_with(begin) && text.ends_with(list), "{text}");
+        };
+        let end = "answer correctly without it.";
+        check("", &imports(None, None), "Trained from random weights by variational reasoning", end);
+        check("org/m", &imports(None, None), "Trained from `org/m` by", end);
+        let initial = imports(Some("a"), None);
+        check(
+            "org/m",
+            &initial,
+            "Trained from an imported model (`a`, trained elsewhere) by",
+            "* `01-initial`: `a`",
+        );
+        let last = imports(None, Some("b"));
+        let begin =
+            "Imported from `b`: trained by another program, in a run that starts from random weights, by";
+        check("", &last, begin, "* `09-final`: `b`");
+        assert_eq!(
+            terms("m", Some("mit"), &last),
+            "`mit`, the base model's. Data and imported models may bring terms of their own."
+        );
+        assert_eq!(terms("", None, &imports(None, None)), "Not stated. Data may bring terms of their own.");
+    }
 }

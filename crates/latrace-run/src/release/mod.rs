@@ -41,7 +41,10 @@ pub fn write(plan: &Plan, recipe: &RunRecipe, summary: &RunSummary, run: &Path) 
     if out.exists() {
         fs::remove_dir_all(&out).with_context(|| format!("cannot replace {}", out.display()))?;
     }
-    replace_folder(&out, |folder| fill(folder, &trained, recipe, summary))?;
+    replace_folder(&out, |folder| {
+        fill(folder, &trained, recipe)?;
+        write_text(&folder.join("README.md"), &card::of(plan, recipe, summary)?)
+    })?;
     Ok(out)
 }
 
@@ -72,7 +75,7 @@ pub fn sampling_of(model: &Path) -> Result<SamplingParams> {
     Ok(settings.params())
 }
 
-fn fill(folder: &Path, trained: &Path, recipe: &RunRecipe, summary: &RunSummary) -> Result<()> {
+fn fill(folder: &Path, trained: &Path, recipe: &RunRecipe) -> Result<()> {
     if is_adapter(trained)? {
         // In f32, the weights that were measured, but for the rounding of sums.
         write_whole(trained, folder, SaveDtype::F32)?;
@@ -86,8 +89,7 @@ fn fill(folder: &Path, trained: &Path, recipe: &RunRecipe, summary: &RunSummary)
         write_text(&folder.join("chat_template.jinja"), &template)?;
     }
     let generation = Generation::new(recipe.evaluation.sampling.params, shape.end_ids);
-    write_text(&folder.join(GENERATION), &serde_json::to_string_pretty(&generation)?)?;
-    write_text(&folder.join("README.md"), &card::of(recipe, summary)?)
+    write_text(&folder.join(GENERATION), &serde_json::to_string_pretty(&generation)?)
 }
 
 fn link_weights(trained: &Path, folder: &Path) -> Result<()> {

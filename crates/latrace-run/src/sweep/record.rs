@@ -52,7 +52,7 @@ impl Sweep {
     /// # Errors
     /// A sweep of another recipe, or one with runs that the grid leaves out; two runs of one name.
     pub fn of(recipe: &str, grid: &Grid, folder: &Path) -> Result<Sweep> {
-        let known = read(folder)?;
+        let known = Sweep::read(folder)?;
         let folders = known.iter().flat_map(|known| &known.runs);
         let folders: BTreeMap<&RunSettings, &String> =
             folders.map(|run| (&run.settings, &run.folder)).collect();
@@ -72,6 +72,17 @@ impl Sweep {
             Some(known) => sweep.check_continues(&known, folder).map(|()| sweep),
             None => Ok(sweep),
         }
+    }
+
+    /// The record in a folder, if any.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or is no such record.
+    pub fn read(folder: &Path) -> Result<Option<Sweep>> {
+        let path = folder.join(SWEEP);
+        let bytes = if_present(fs::read(&path)).with_context(|| format!("cannot read {}", path.display()))?;
+        let parse = |bytes: Vec<u8>| serde_json::from_slice(&bytes);
+        bytes.map(parse).transpose().with_context(|| format!("{} is no record of a sweep", path.display()))
     }
 
     /// Creates the folder, and locks it for as long as the file is held.
@@ -118,14 +129,6 @@ impl Sweep {
             None => Ok(()),
         }
     }
-}
-
-/// The record in a folder, if any.
-fn read(folder: &Path) -> Result<Option<Sweep>> {
-    let path = folder.join(SWEEP);
-    let bytes = if_present(fs::read(&path)).with_context(|| format!("cannot read {}", path.display()))?;
-    let parse = |bytes: Vec<u8>| serde_json::from_slice(&bytes);
-    bytes.map(parse).transpose().with_context(|| format!("{} is no record of a sweep", path.display()))
 }
 
 fn refused(message: String) -> anyhow::Error {

@@ -101,7 +101,6 @@ fn supervise(program: &mut Child, check: &mut Child, limits: &Limits, overflow: 
 fn end_of_program(program: &mut Child, check: Ending) -> Ending {
     // Where it ended first, its launcher may need a moment to say so.
     let ended_first = check == Ending::Exited(check_code::NO_REPLY);
-    let ending = (ended_first && supervisor::ends_soon(program))
-        .then(|| supervisor::ending_of(program, kill_namespace));
-    ending.flatten().unwrap_or_else(|| supervisor::stop(program, Ending::Exited(0), kill_namespace))
+    let own = if ended_first { supervisor::ends_soon(program) } else { None };
+    own.unwrap_or_else(|| supervisor::stop(program, Ending::Exited(0), kill_namespace))
 }

@@ -1,5 +1,5 @@
 //! The process between us and bubblewrap: it sets limits on itself, makes the filter and the program's file,
-//! starts bubblewrap and waits until all of its processes have ended.
+//! starts bubblewrap, waits until all of its processes have ended and says whether one of them held too much memory.
 //!
 //! It is a process of its own for two reasons. Descriptors that bubblewrap is to inherit would leak into
 //! whatever else a threaded process starts meanwhile. And bubblewrap exits as soon as the program has ended,
@@ -17,6 +17,7 @@ use std::process::{Command, ExitCode, ExitStatus};
 use std::thread;
 use std::time::Duration;
 
+use nix::sys::resource::{UsageWho, getrusage};
 use rustix::fs::{MemfdFlags, fchown, memfd_create};
 use rustix::io::Errno;
 use rustix::process::{
@@ -58,6 +59,9 @@ pub fn run(arguments: &[OsString]) -> ExitCode {
 pub(crate) const FAILED: &str = "sandbox: ";
 /// The exit code that goes with it.
 pub(crate) const FAILED_CODE: u8 = 121;
+/// The exit code where a process of the sandbox held more memory than the limit, however it ended. A program that
+/// pretends this has failed either way.
+pub(crate) const MEMORY_CODE: u8 = 122;
 
 type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 
@@ -73,7 +77,8 @@ fn start(arguments: &[OsString]) -> Result<u8> {
     let files = files.iter().map(|(path, content)| Ok((path, shared_file("file", content)?)));
     let files = files.collect::<Result<Vec<_>>>()?;
     let filter = shared_file("filter", &filter_bytes()?)?;
-    limit(number(memory)?, number(seconds)?)?;
+    let memory = number(memory)?;
+    limit(memory, number(seconds)?)?;
     let mut command = Command::new(bubblewrap);
     command.args(&options[..border]);
     for (path, file) in &files {
@@ -87,7 +92,13 @@ fn start(arguments: &[OsString]) -> Result<u8> {
     run_as(&mut command, user);
     let status = command.spawn()?.wait()?;
     reap();
-    Ok(u8::try_from(code_of(status))?)
+    if peak_bytes()? > memory << 20 { Ok(MEMORY_CODE) } else { Ok(u8::try_from(code_of(status))?) }
+}
+
+/// The most memory that one of the processes below us ever held, once they have ended.
+fn peak_bytes() -> Result<u64> {
+    // Linux counts it in KiB.
+    Ok(u64::try_from(getrusage(UsageWho::RUSAGE_CHILDREN)?.max_rss())? << 10)
 }
 
 /// Runs a command without a sandbox, and ends all that it has started when it ends, or when the process does that

@@ -48,7 +48,7 @@ impl Run {
 
 /// How often a run is checked for its end.
 pub(crate) const POLL: Duration = Duration::from_millis(1);
-/// How often its memory is measured.
+/// How often the memory of its processes together is measured; the peak of each one, the launcher knows at the end.
 const MEMORY_EVERY: Duration = Duration::from_millis(15);
 /// Bytes of standard error that are kept.
 const KEPT_ERRORS: usize = 4096;
@@ -221,14 +221,16 @@ impl Clock {
 /// Kills what runs below a launcher, which then ends by itself, after it has reaped that. What does not end is
 /// killed.
 pub(crate) fn stop(child: &mut Child, ending: Ending, kill: Kill) -> Ending {
-    let killed = kill(child.id());
-    // Bubblewrap and the launcher need a moment to reap their children; killed at once, they would leave that
-    // to us.
-    if !killed || !ends_soon(child) {
+    let own = end_below(child, kill);
+    if own.is_none() {
         let _ = child.kill();
         let _ = child.wait();
     }
-    ending
+    match (ending, own) {
+        // What was held for less time than there is between two looks, the launcher alone knows.
+        (Ending::Exited(_), Some(Ending::MemoryLimit)) => Ending::MemoryLimit,
+        _ => ending,
+    }
 }
 
 /// Kills the first process of a launcher's namespace, and with it all that runs there.
@@ -251,25 +253,46 @@ fn kill_each(processes: Vec<u32>) -> bool {
     !processes.is_empty()
 }
 
-pub(crate) fn ends_soon(child: &mut Child) -> bool {
-    const PATIENCE: Duration = Duration::from_secs(1);
-    let deadline = Instant::now() + PATIENCE;
-    while Instant::now() < deadline {
-        if let Ok(Some(_)) = child.try_wait() {
-            return true;
+/// Kills what runs below a launcher until that has ended by itself, which is how the run ended; none if it does not end.
+fn end_below(child: &mut Child, kill: Kill) -> Option<Ending> {
+    // Bubblewrap and the launcher need a moment to reap their children, on a busy machine seconds; killed at once, they
+    // would leave that to us.
+    const TO_REAP: Duration = Duration::from_secs(10);
+    const TO_START: Duration = Duration::from_secs(1);
+    let (begun, mut found) = (Instant::now(), false);
+    while begun.elapsed() < if found { TO_REAP } else { TO_START } {
+        // Again each time: a launcher that has only begun starts bubblewrap after the first look.
+        found |= kill(child.id());
+        if let Ok(Some(status)) = child.try_wait() {
+            return Some(ended(status));
         }
         thread::sleep(POLL);
     }
-    false
+    None
+}
+
+/// How a run ends, if it does so within a moment.
+pub(crate) fn ends_soon(child: &mut Child) -> Option<Ending> {
+    const PATIENCE: Duration = Duration::from_secs(1);
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        if let Ok(Some(status)) = child.try_wait() {
+            return Some(ended(status));
+        }
+        thread::sleep(POLL);
+    }
+    None
 }
 
 fn ended(status: ExitStatus) -> Ending {
     const BAD_CALL: i32 = 128 + 31;
     const PROCESSOR_TIME: i32 = 128 + 24;
+    const MEMORY: i32 = launcher::MEMORY_CODE as i32;
     match status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)) {
         // SIGSYS from a filter and SIGXCPU from the limit on processor time.
         BAD_CALL => Ending::Blocked,
         PROCESSOR_TIME => Ending::TimeLimit,
+        MEMORY => Ending::MemoryLimit,
         code => Ending::Exited(code),
     }
 }
@@ -429,6 +452,7 @@ mod tests {
         check("exit 159", LIMITS, Ending::Blocked);
         check("kill -XCPU $$", LIMITS, Ending::TimeLimit);
         check("exit 152", LIMITS, Ending::TimeLimit);
+        check("exit 122", LIMITS, Ending::MemoryLimit);
     }
 
     #[test]

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
+use latrace_io::words::size;
 use latrace_run::clean::{Leftover, leftovers, remove};
 use latrace_run::pipeline::folder::RunFolder;
 
 use super::output::print;
-use crate::doctor::bytes;
 
 /// Arguments of `latrace clean`.
 #[derive(Args, Debug)]
@@ -47,11 +47,11 @@ fn in_words(run: &Path, found: &[Leftover]) -> String {
         return format!("{} holds nothing that it does not need.", run.display());
     }
     let line = |leftover: &Leftover| {
-        let Leftover { path, why, bytes: size } = leftover;
+        let Leftover { path, why, bytes } = leftover;
         let name = path.strip_prefix(run).unwrap_or(path).display();
-        format!("{name} ({}): {why}", bytes(*size))
+        format!("{name} ({}): {why}", size(*bytes))
     };
     let lines: Vec<String> = found.iter().map(line).collect();
     let all = found.iter().map(|leftover| leftover.bytes).sum();
-    format!("{}\n{} in all.", lines.join("\n"), bytes(all))
+    format!("{}\n{} in all.", lines.join("\n"), size(all))
 }

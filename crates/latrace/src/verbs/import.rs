@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use latrace_io::hub::model_folder;
 use latrace_run::import::import;
 use tracing::info;
 
@@ -27,7 +26,7 @@ pub struct ImportArguments {
     /// The training, by its folder in the run: 01-initial, 02-posterior, 09-final, baselines/rft/09-final
     #[arg(value_name = "STAGE")]
     stage: String,
-    /// The trained model, a folder
+    /// The trained model: a folder, or an id on the hub. Report and model card name it as it is written here
     #[arg(value_name = "MODEL_DIR")]
     model: String,
     /// Replace a training that is finished
@@ -38,7 +37,7 @@ pub struct ImportArguments {
 /// Runs `latrace import`.
 pub fn run(arguments: &ImportArguments) -> Result<()> {
     let ImportArguments { run, stage, model, replace } = arguments;
-    import(run, stage, &model_folder(model)?, *replace)?;
+    import(run, stage, model, *replace)?;
     info!("{} is the model of {stage}; `latrace run` with the same recipe goes on", model);
     Ok(())
 }

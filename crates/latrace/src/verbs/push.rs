@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::Args;
 use latrace_io::failure::Failure;
-use latrace_io::hub::upload::{UploadFile, UploadTarget, upload, upload_files};
+use latrace_io::hub::upload::{UploadFile, UploadOutcome, UploadTarget, upload, upload_files};
 use latrace_io::text_table::markdown;
+use latrace_io::words::size;
 use latrace_report::status::{RunState, look};
 use latrace_run::release::released_model;
 
@@ -17,7 +18,8 @@ use super::output::print;
 #[command(after_help = "\
 Uploads RUN/model as one commit: weights, tokenizer, chat template, sampling settings and README.md, the model card.
 The card holds the recipe as it was, with its paths: read it before you make a model public. The repository is created
-unless it exists. Files that the hub has are not sent again, so that the same command goes on after an interruption.
+unless it exists. Files that the hub has are not sent again, so that the same command goes on after an interruption, and
+does nothing where all files are there as they are.
 
 HF_TOKEN, or the token of the hub's own login, must be one that may write; it is sent to the hub alone (HF_ENDPOINT,
 by default https://huggingface.co).
@@ -60,12 +62,20 @@ pub fn run(arguments: &PushArguments) -> Result<()> {
     if arguments.dry_run {
         return Ok(());
     }
-    let outcome = upload(&files, &target)?;
-    let known = match outcome.known {
-        0 => String::new(),
-        known => format!("; {known} more were there already"),
+    print(&said(&upload(&files, &target)?, files.len(), &target))
+}
+
+fn said(outcome: &UploadOutcome, all: usize, UploadTarget { id, revision, .. }: &UploadTarget) -> String {
+    let UploadOutcome::Committed { url, uploaded, known, unchanged } = outcome else {
+        return format!("Nothing to do: {id} (branch {revision}) has all {all} files already.");
     };
-    print(&format!("Uploaded {} large files{known}. {}", outcome.uploaded, outcome.url))
+    let others = [(known, "more were there already"), (unchanged, "files are unchanged")];
+    let others: String = others
+        .iter()
+        .filter(|(count, _)| **count > 0)
+        .map(|(count, what)| format!("; {count} {what}"))
+        .collect();
+    format!("Uploaded {uploaded} large files{others}. {url}")
 }
 
 fn default_message(run: &Path) -> String {
@@ -92,25 +102,4 @@ fn listed(files: &[UploadFile], target: &UploadTarget) -> String {
     let UploadTarget { id, revision, private, message } = target;
     let private = if *private { ", private" } else { "" };
     format!("{table}\n{} files, {all}, to {id} (branch {revision}{private}): {message}", files.len())
-}
-
-/// A size in the unit that suits it.
-fn size(bytes: u64) -> String {
-    match bytes {
-        0..1000 => format!("{bytes} B"),
-        1000..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
-        1_000_000..1_000_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
-        _ => format!("{:.2} GB", bytes as f64 / 1e9),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_have_the_unit_that_suits_them() {
-        let sizes = [0, 999, 1000, 12_345_678, 3_210_000_000];
-        assert_eq!(sizes.map(size), ["0 B", "999 B", "1.0 kB", "12.3 MB", "3.21 GB"]);
-    }
 }

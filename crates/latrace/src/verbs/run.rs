@@ -107,6 +107,11 @@ impl PlannedRun {
         Ok(PlannedRun { recipe, plan, folder })
     }
 
+    /// All of its settings as TOML: those of another run that would do the same are equal.
+    pub(super) fn settings(&self) -> Result<String> {
+        self.recipe.to_toml()
+    }
+
     /// The states of its stages.
     pub(super) fn states(&self) -> Result<Vec<State>> {
         states(&self.plan, &self.folder, &RunContext::new(&self.recipe, &self.folder)?)

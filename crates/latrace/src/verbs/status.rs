@@ -1,4 +1,4 @@
-//! `latrace status`: shows a run's progress.
+//! `latrace status`: shows the progress of a run, or of the runs of a sweep.
 
 use std::path::PathBuf;
 
@@ -8,6 +8,7 @@ use clap::Args;
 use super::output::{print, print_json};
 use latrace_io::words::{duration, grouped};
 use latrace_report::status::{RunState, RunStatus, StageStatus, look};
+use latrace_report::sweep_status::{SweepStatus, SweptRunState, SweptRunStatus, look_at_sweep};
 use latrace_report::{StageProgress, StageState};
 
 /// Arguments of `latrace status`.
@@ -16,13 +17,15 @@ use latrace_report::{StageProgress, StageState};
 Reads only the run folder, also while another process is working in it. Times are working time, without
 pauses. The remaining time is estimated from the rate of the current stage, and for stages that have not
 started from stages of the same kind in this run; stages without any basis for an estimate are listed instead.
+Of a sweep, each run has a line with its state.
 
 Examples:
   latrace status runs/quickstart
   latrace status runs/quickstart --json
+  latrace status runs/quickstart-sweep
   watch latrace status runs/quickstart")]
 pub struct StatusArguments {
-    /// The run folder
+    /// The run folder, or the folder of a sweep
     #[arg(value_name = "RUN")]
     run: PathBuf,
     /// Print all details as JSON
@@ -32,8 +35,41 @@ pub struct StatusArguments {
 
 /// Runs `latrace status`.
 pub fn run(arguments: &StatusArguments) -> Result<()> {
+    if let Some(sweep) = look_at_sweep(&arguments.run)? {
+        return if arguments.json { print_json(&sweep) } else { print(&sweep_in_words(&sweep)) };
+    }
     let status = look(&arguments.run)?;
     if arguments.json { print_json(&status) } else { print(&in_words(&status)) }
+}
+
+fn sweep_in_words(status: &SweepStatus) -> String {
+    let SweepStatus { sweep, recipe, done, runs } = status;
+    let widest = runs.iter().map(|run| run.folder.len()).max().unwrap_or(0);
+    let line = |run: &SweptRunStatus| {
+        let (state, detail) = match &run.state {
+            SweptRunState::Waiting => ("to do", String::new()),
+            SweptRunState::Begun { state, done, stages } => {
+                (short_state(*state), format!("{done} of {stages} stages"))
+            }
+            SweptRunState::Unknown { reason } => ("unknown", reason.clone()),
+        };
+        format!("{state:<12} {:<widest$} {detail}", run.folder).trim_end().to_owned()
+    };
+    let lines: Vec<String> = runs.iter().map(line).collect();
+    format!(
+        "{}: a sweep of the recipe {recipe}\n{done} of {} runs done\n\n{}",
+        sweep.display(),
+        runs.len(),
+        lines.join("\n")
+    )
+}
+
+fn short_state(state: RunState) -> &'static str {
+    match state {
+        RunState::UnderWay => "running",
+        RunState::Stopped => "stopped",
+        RunState::Done => "done",
+    }
 }
 
 fn in_words(status: &RunStatus) -> String {

@@ -1,11 +1,13 @@
 //! `latrace sweep`: carries out a recipe at every combination of listed values and seeds.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 use latrace_engine::child::{hold_if_stopping, shell_line};
+use latrace_engine::cpu::forget_peak_memory;
 use latrace_io::failure::Failure;
 use latrace_io::text_table::markdown;
 use latrace_run::pipeline::runner::State;
@@ -90,7 +92,21 @@ fn planned(sweep: &Sweep, recipe: &Path, folder: &Path) -> Result<Vec<Job>> {
         let planned = PlannedRun::new(recipe, &run.arguments(), folder.join(&run.folder))?;
         Ok(Job { run: run.clone(), planned })
     };
-    sweep.runs.iter().map(job).collect()
+    let jobs: Vec<Job> = sweep.runs.iter().map(job).collect::<Result<_>>()?;
+    check_different(&jobs)?;
+    Ok(jobs)
+}
+
+/// Refuses runs that differ in the spelling of their values alone, such as 1e-3 and 0.001: they would be the same work twice.
+fn check_different(jobs: &[Job]) -> Result<()> {
+    let mut known: BTreeMap<String, &str> = BTreeMap::new();
+    for Job { run, planned } in jobs {
+        if let Some(other) = known.insert(planned.settings()?, &run.folder) {
+            let message = format!("the runs {other} and {} of the sweep have the same settings", run.folder);
+            return Err(Failure::usage(message).hint("list each value once, in one spelling").into());
+        }
+    }
+    Ok(())
 }
 
 /// Refuses, before anything is written, to redo what a run has finished under another recipe; says whether it is done.
@@ -154,6 +170,8 @@ impl Ongoing<'_> {
         for (place, (job, &is_done)) in jobs.iter().zip(done).enumerate() {
             let label = format!("run {} of {}, {}", place + 1, jobs.len(), job.run.folder);
             info!("{label}: {}", if is_done { "done already" } else { "begins" });
+            // The peak of a run is its own, not that of the largest one before it.
+            forget_peak_memory();
             // A finished run is kept by its own resuming.
             match job.planned.carry_out(false) {
                 Ok(_) => {

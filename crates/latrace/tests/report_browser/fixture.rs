@@ -47,6 +47,7 @@ pub fn finished_run(questions: usize) -> ReportData {
             peak_memory_bytes: Some(912 << 20),
             compute: vec!["f32".to_owned()],
             provenance: Some(RunProvenance {
+                imported: BTreeMap::from([("01-initial".to_owned(), "trained/elsewhere".to_owned())]),
                 finished: "2026-03-07 21:05".to_owned(),
                 processor: "Quick 9000".to_owned(),
                 cores: 8,

@@ -1,6 +1,6 @@
 //! A hub on this machine that speaks the interface of uploads, and fails where it is told to.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::future::pending;
 use std::sync::{Arc, Mutex, MutexGuard, mpsc};
 use std::thread;
@@ -12,6 +12,7 @@ use axum::http::{Response, StatusCode};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
+use sha1::{Digest, Sha1};
 
 /// The token that may write.
 pub const TOKEN: &str = "hf_sesame";
@@ -37,11 +38,12 @@ pub struct Held {
     pub fault: Fault,
     /// Whether each repository is private.
     pub repositories: BTreeMap<String, bool>,
-    pub branches: BTreeSet<String>,
+    /// Of each branch its files.
+    pub branches: BTreeMap<String, BTreeMap<String, Vec<u8>>>,
     /// Contents by their SHA-256.
     pub objects: BTreeMap<String, Vec<u8>>,
     parts: BTreeMap<String, BTreeMap<usize, Vec<u8>>>,
-    /// Of each commit its branch, its message, and its files.
+    /// Of each commit its branch, its message, and the files that it adds or replaces.
     pub commits: Vec<(String, String, BTreeMap<String, Vec<u8>>)>,
     /// Requests of storage, answered or not.
     pub puts: usize,
@@ -172,10 +174,14 @@ fn interface(held: &mut Held, method: &str, path: &str, body: &Value, endpoint: 
             None => refusal(404, "Repository not found"),
         },
         ("POST", ["api", "models", _, _, "branch", branch]) => {
-            let is_new = held.branches.insert((*branch).to_owned());
-            if is_new { reply(200, Value::Null) } else { refusal(409, "Reference already exists") }
+            if held.branches.contains_key(*branch) {
+                return refusal(409, "Reference already exists");
+            }
+            let main = held.branches.get("main").cloned().unwrap_or_default();
+            held.branches.insert((*branch).to_owned(), main);
+            reply(200, Value::Null)
         }
-        ("POST", ["api", "models", _, _, "preupload", _]) => preupload(body),
+        ("POST", ["api", "models", _, _, "preupload", branch]) => preupload(held, branch, body),
         ("POST", [_, _, "info", "lfs", "objects", "batch"]) => batch(held, body, endpoint),
         ("POST", ["verify", object]) if held.objects.contains_key(*object) => reply(200, Value::Null),
         ("POST", ["api", "models", _, _, "commit", branch]) => commit(held, branch, body, endpoint),
@@ -183,15 +189,28 @@ fn interface(held: &mut Held, method: &str, path: &str, body: &Value, endpoint: 
     }
 }
 
-fn preupload(body: &Value) -> Reply {
+fn preupload(held: &Held, branch: &str, body: &Value) -> Reply {
+    let there = held.branches.get(branch).cloned().unwrap_or_default();
     let way = |file: &Value| {
         let is_large = file["size"].as_u64().unwrap() > LARGE;
         let sample = STANDARD.decode(file["sample"].as_str().unwrap()).unwrap();
         assert_eq!(sample.len() as u64, file["size"].as_u64().unwrap().min(512));
-        json!({"path": file["path"], "uploadMode": if is_large { "lfs" } else { "regular" }, "shouldIgnore": false})
+        let oid = there.get(file["path"].as_str().unwrap()).map(|bytes| oid(held, bytes));
+        let mode = if is_large { "lfs" } else { "regular" };
+        json!({"path": file["path"], "uploadMode": mode, "shouldIgnore": false, "oid": oid})
     };
     let files: Vec<Value> = body["files"].as_array().unwrap().iter().map(way).collect();
     reply(200, json!({"files": files}))
+}
+
+/// What a file is called: an object by its SHA-256, another as Git does.
+fn oid(held: &Held, bytes: &Vec<u8>) -> String {
+    let object = held.objects.iter().find(|(_, object)| *object == bytes).map(|(oid, _)| oid.clone());
+    object.unwrap_or_else(|| {
+        let mut sum = Sha1::new_with_prefix(format!("blob {}\0", bytes.len()));
+        sum.update(bytes);
+        sum.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    })
 }
 
 fn batch(held: &Held, body: &Value, endpoint: &str) -> Reply {
@@ -228,7 +247,8 @@ fn commit(held: &mut Held, branch: &str, lines: &Value, endpoint: &str) -> Reply
         };
         (text("path"), contents)
     };
-    let files = lines[1..].iter().map(file).collect();
+    let files: BTreeMap<String, Vec<u8>> = lines[1..].iter().map(file).collect();
+    held.branches.entry(branch.to_owned()).or_default().extend(files.clone());
     let summary = lines[0]["value"]["summary"].as_str().unwrap().to_owned();
     held.commits.push((branch.to_owned(), summary, files));
     reply(200, json!({"success": true, "commitOid": "c0", "commitUrl": format!("{endpoint}/commit/c0")}))

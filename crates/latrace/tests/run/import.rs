@@ -69,6 +69,22 @@ fn a_run_goes_on_with_models_that_are_trained_elsewhere() {
         serde_json::from_slice::<Value>(&summary).unwrap()["models"].clone()
     };
     assert_eq!(accuracies("manual"), accuracies("whole"));
+    every_account_of_the_run_says_where_its_models_came_from(&bench);
+}
+
+fn every_account_of_the_run_says_where_its_models_came_from(bench: &Bench) {
+    let read = |file: &str| fs::read_to_string(bench.run_folder(file)).unwrap();
+    let summary: Value = serde_json::from_str(&read("manual/summary.json")).unwrap();
+    let expected: Value = TRAININGS.iter().map(|stage| (*stage, format!("whole/{stage}"))).collect();
+    assert_eq!(summary["provenance"]["imported"], expected);
+    assert!(read("manual/report.html").contains("whole/01-initial"));
+    let card = read("manual/model/README.md");
+    let start = "Imported from `whole/09-final`: trained by another program, in a run that starts from an imported model \
+                 (`whole/01-initial`, trained elsewhere), by variational reasoning";
+    for expected in [start, "* `02-posterior`: `whole/02-posterior`"] {
+        assert!(card.contains(expected), "{expected:?} in {card}");
+    }
+    assert!(read("whole/model/README.md").contains("\nTrained from random weights by variational reasoning"));
 }
 
 #[test]
@@ -90,8 +106,15 @@ fn what_cannot_be_imported_is_refused_by_what_is_wrong() {
         config.replace("\"num_hidden_layers\": 2", "\"num_hidden_layers\": 1"),
     )
     .unwrap();
-    check(&bench, &["import", "r", "01-initial", "other"], 1, "has another architecture than");
+    let differs = "other/config.json: num_hidden_layers: expected 2, got 1\nhint: expected is the architecture of r/00-model";
+    check(&bench, &["import", "r", "01-initial", "other"], 1, differs);
     fs::write(other.join("config.json"), config).unwrap();
+    let mut weights = fs::read(other.join("model.safetensors")).unwrap();
+    let (end, nan) = (weights.len(), f32::NAN.to_le_bytes());
+    weights[end - 8..].copy_from_slice(&[nan, nan].concat());
+    fs::write(other.join("model.safetensors"), &weights).unwrap();
+    let nan = "expected finite values, got 2 NaN or infinite values of 16, the first at [14]";
+    check(&bench, &["import", "r", "01-initial", "other"], 1, nan);
     fs::write(other.join("model.safetensors"), b"\x02\0\0\0\0\0\0\0{}").unwrap();
     check(&bench, &["import", "r", "01-initial", "other"], 1, "has no weights");
     fs::write(other.join("model.safetensors"), b"no").unwrap();

@@ -62,12 +62,38 @@ fn a_model_becomes_one_commit_and_what_is_there_is_not_sent_again() {
         assert_eq!(held.commits, [("main".to_owned(), "Model of the run r".to_owned(), model())]);
     }
     let puts = hub.held().puts;
-    let again = push(&hub, &["--revision", "second", "--message", "Words"], 0);
-    assert!(again.contains("Uploaded 0 large files; "), "{again}");
+    let again = push(&hub, &[], 0);
+    let all = model().len();
+    assert!(
+        again.contains(&format!("Nothing to do: org/walk (branch main) has all {all} files already.")),
+        "{again}"
+    );
+    // A new branch has what the main one has.
+    push(&hub, &["--revision", "second"], 0);
+    assert_eq!(hub.held().commits.len(), 1);
+    // Two large files are changed there, and a small one is gone.
+    for (name, content) in
+        [("README.md", Some(b"other".to_vec())), ("model.safetensors", Some(vec![7])), ("config.json", None)]
+    {
+        let mut held = hub.held();
+        let branch = held.branches.get_mut("second").unwrap();
+        branch.remove(name);
+        branch.extend(content.map(|content| (name.to_owned(), content)));
+    }
+    let mended = push(&hub, &["--revision", "second", "--message", "Words"], 0);
+    let unchanged = all - 3;
+    assert!(
+        mended.contains(&format!(
+            "Uploaded 0 large files; 2 more were there already; {unchanged} files are unchanged"
+        )),
+        "{mended}"
+    );
     let held = hub.held();
+    let changed = ["README.md", "config.json", "model.safetensors"]
+        .map(|name| (name.to_owned(), model()[name].clone()));
     assert_eq!((held.puts, held.commits.len()), (puts, 2));
-    assert_eq!(held.commits[1], ("second".to_owned(), "Words".to_owned(), model()));
-    assert!(held.branches.contains("second"));
+    assert_eq!(held.commits[1], ("second".to_owned(), "Words".to_owned(), changed.into()));
+    assert_eq!(held.branches["second"], model());
 }
 
 #[test]

@@ -76,6 +76,8 @@ fn a_sweep_carries_out_every_combination_and_pools_the_seeds() {
     let compared = bench.latrace(&["compare", "--pooled", "swept"]).output().unwrap();
     assert!(compared.status.success(), "{}", String::from_utf8_lossy(&compared.stderr));
 
+    status_tells_the_state_of_every_run(&bench);
+
     let more = ["final.max_steps=2,3", "--seeds", "3"];
     let listed = check(&bench, &[&more[..], &["--dry-run"]].concat(), 0, &["6 runs of tiny"]);
     assert_eq!(
@@ -83,6 +85,37 @@ fn a_sweep_carries_out_every_combination_and_pools_the_seeds() {
         (2, 6),
         "{listed}"
     );
+}
+
+fn status_tells_the_state_of_every_run(bench: &Bench) {
+    let status = |arguments: &[&str]| {
+        let output = bench.latrace(&[&["status", "swept"], arguments].concat()).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let moved = |from: &str, to: &str| fs::rename(bench.run_folder(from), bench.run_folder(to)).unwrap();
+    moved("swept/max_steps=2-seed=1", "elsewhere");
+    moved("swept/max_steps=3-seed=0/09-final", "final");
+    let expected = "\
+swept: a sweep of the recipe tiny
+2 of 4 runs done
+
+done         max_steps=2-seed=0 15 of 15 stages
+to do        max_steps=2-seed=1
+stopped      max_steps=3-seed=0 14 of 15 stages
+done         max_steps=3-seed=1 15 of 15 stages
+";
+    assert_eq!(status(&[]), expected);
+    let json: Value = serde_json::from_str(&status(&["--json"])).unwrap();
+    assert_eq!(json["runs"][1], json!({"folder": "max_steps=2-seed=1", "state": "waiting"}));
+    let stopped = json!({"folder": "max_steps=3-seed=0", "state": "stopped", "done": 14, "stages": 15});
+    assert_eq!((&json["runs"][2], &json["done"]), (&stopped, &json!(2)));
+    // Of another layout.
+    moved("swept/max_steps=3-seed=0/layout.json", "layout");
+    assert!(status(&[]).contains("\nunknown      max_steps=3-seed=0 "), "{}", status(&[]));
+    moved("layout", "swept/max_steps=3-seed=0/layout.json");
+    moved("final", "swept/max_steps=3-seed=0/09-final");
+    moved("elsewhere", "swept/max_steps=2-seed=1");
 }
 
 #[test]
@@ -109,6 +142,8 @@ fn a_run_that_fails_does_not_keep_the_others_from_being_done() {
 #[test]
 fn a_wrong_value_is_refused_before_the_first_run() {
     let bench = Bench::new();
+    let same = "the runs learning_rate=1e-3 and learning_rate=0.001 of the sweep have the same settings";
+    check(&bench, &["final.learning_rate=1e-3,3e-3,0.001"], 2, &[same, "hint: list each value once"]);
     check(&bench, &["evaluation.n=2,many"], 2, &["evaluation.n"]);
     assert!(!bench.run_folder("swept").exists());
 }

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::digest::Digest;
+use super::digest::{Digest, git_oid};
 use super::session::{Session, UploadError};
 use super::{UploadFile, UploadTarget};
 
@@ -20,6 +20,8 @@ pub enum Way {
     Lfs,
     /// Not at all: the repository's own list of ignored files has it.
     Ignored,
+    /// Not at all: the branch has it as it is.
+    Unchanged,
 }
 
 #[derive(Deserialize)]
@@ -34,6 +36,8 @@ struct WayOf {
     upload_mode: String,
     #[serde(default)]
     should_ignore: bool,
+    /// What the branch has under this path: of an object of Git LFS its SHA-256, of another file its name in Git.
+    oid: Option<String>,
 }
 
 /// Asks how files get into the repository.
@@ -51,18 +55,25 @@ pub fn ways(
     });
     let reply = session.post(path, &json!({"files": asked.collect::<Vec<Value>>()}))?;
     let known = reply.json::<Ways>()?.files;
-    let way = |file: &UploadFile| {
+    let way = |(file, digest): (&UploadFile, &Digest)| {
         let of = known.iter().find(|of| of.path == file.name);
         let of = of.ok_or_else(|| reply.unusable(format!("{} is not in the reply", file.name)))?;
-        match of.upload_mode.as_str() {
-            _ if of.should_ignore => Ok(Way::Ignored),
+        let way = match of.upload_mode.as_str() {
+            _ if of.should_ignore => return Ok(Way::Ignored),
             // An empty object is refused by storages.
-            "lfs" if file.size > 0 => Ok(Way::Lfs),
-            "lfs" | "regular" => Ok(Way::Regular),
-            other => Err(reply.unusable(format!("{}: unknown way {other:?}", file.name))),
-        }
+            "lfs" if file.size > 0 => Way::Lfs,
+            "lfs" | "regular" => Way::Regular,
+            other => return Err(reply.unusable(format!("{}: unknown way {other:?}", file.name))),
+        };
+        let is_there = of.oid.is_some() && of.oid == Some(oid(file, digest, way)?);
+        Ok(if is_there { Way::Unchanged } else { way })
     };
-    files.iter().map(way).collect()
+    files.iter().zip(digests).map(way).collect()
+}
+
+/// The name by which the hub knows a file that gets in this way.
+fn oid(file: &UploadFile, digest: &Digest, way: Way) -> Result<String, UploadError> {
+    Ok(if way == Way::Lfs { digest.sha256.clone() } else { git_oid(&read(file)?) })
 }
 
 #[derive(Deserialize)]
@@ -93,13 +104,12 @@ pub fn create(
     Ok(reply.json::<Committed>()?.commit_url)
 }
 
-/// The line of a file; none for one that the repository ignores.
+/// The line of a file; none for one that the repository ignores, or has.
 fn line(file: &UploadFile, digest: &Digest, way: Way) -> Result<Option<Value>, UploadError> {
-    let UploadFile { path, name, size } = file;
+    let UploadFile { name, size, .. } = file;
     Ok(match way {
         Way::Regular => {
-            let unreadable = |source| UploadError::Unreadable { file: path.display().to_string(), source };
-            let content = STANDARD.encode(fs::read(path).map_err(unreadable)?);
+            let content = STANDARD.encode(read(file)?);
             let value = json!({"path": name, "encoding": "base64", "content": content});
             Some(json!({"key": "file", "value": value}))
         }
@@ -111,5 +121,11 @@ fn line(file: &UploadFile, digest: &Digest, way: Way) -> Result<Option<Value>, U
             tracing::warn!("{name} is left out: the repository ignores it");
             None
         }
+        Way::Unchanged => None,
     })
+}
+
+fn read(file: &UploadFile) -> Result<Vec<u8>, UploadError> {
+    let unreadable = |source| UploadError::Unreadable { file: file.path.display().to_string(), source };
+    fs::read(&file.path).map_err(unreadable)
 }

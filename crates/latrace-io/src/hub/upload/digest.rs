@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::Read;
 
 use anyhow::{Context, Result};
+use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 
 use super::UploadFile;
@@ -43,9 +44,20 @@ impl Digest {
             read += count as u64;
         }
         anyhow::ensure!(read == file.size, "{} changes while it is read", file.path.display());
-        let sha256 = sum.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Digest { sha256, sample })
+        Ok(Digest { sha256: hexadecimal(&sum.finalize()), sample })
     }
+}
+
+/// The name that Git gives to a file of these contents.
+pub fn git_oid(content: &[u8]) -> String {
+    let mut sum = Sha1::new();
+    sum.update(format!("blob {}\0", content.len()));
+    sum.update(content);
+    hexadecimal(&sum.finalize())
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -66,5 +78,12 @@ mod tests {
         let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(digest(b"abc"), Digest { sha256: abc.to_owned(), sample: b"abc".to_vec() });
         assert_eq!(digest(&[7; 3 << 20]).sample, [7; SAMPLE]);
+    }
+
+    #[test]
+    fn a_file_has_its_name_in_git() {
+        // `printf 'hello\n' | git hash-object --stdin`, and of nothing.
+        assert_eq!(git_oid(b"hello\n"), "ce013625030ba8dba906f756967f9e9ca394464a");
+        assert_eq!(git_oid(b""), "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391");
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Follows the hub's public HTTP interface: the repository is created unless it exists, the hub says of each file whether
 //! it goes into the commit or is stored beside it (Git LFS), those are uploaded unless the hub has them, and one commit
-//! names all. So an upload that was interrupted goes on with the files that are missing.
+//! names all that the branch does not have as they are; none is made where it has all of them. So an upload that was
+//! interrupted goes on with the files that are missing.
 //!
 //! Differs from `huggingface_hub` in: no pull requests, no Xet, one file at a time.
 
@@ -98,16 +99,24 @@ pub fn upload_files(folder: &Path) -> Result<Vec<UploadFile>> {
 
 /// What an upload came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UploadOutcome {
-    /// The commit's page.
-    pub url: String,
-    /// Large files that were uploaded.
-    pub uploaded: usize,
-    /// Large files that the hub had.
-    pub known: usize,
+pub enum UploadOutcome {
+    /// A commit.
+    Committed {
+        /// Its page.
+        url: String,
+        /// Large files that were uploaded.
+        uploaded: usize,
+        /// Large files that the hub had, among those that the branch had not.
+        known: usize,
+        /// Files that the branch had already.
+        unchanged: usize,
+    },
+    /// Nothing: the branch has all files as they are.
+    NothingToDo,
 }
 
-/// Uploads files as one commit, with the token of the environment. What the hub has is not sent again.
+/// Uploads files as one commit, with the token of the environment. What the hub has is not sent again, and where the branch
+/// has all of them there is no commit.
 ///
 /// # Errors
 /// No token; `HF_HUB_OFFLINE`; a repository that is public and should be private; what the hub refuses; a hub that cannot
@@ -153,6 +162,11 @@ impl Upload<'_> {
         self.create_branch()?;
         let digests: Vec<Digest> = digests(files)?;
         let ways = self.ways(files, &digests)?;
+        let unchanged = ways.iter().filter(|way| **way == Way::Unchanged).count();
+        // A commit without a file would say that something was changed.
+        if !ways.iter().any(|way| matches!(way, Way::Regular | Way::Lfs)) {
+            return Ok(UploadOutcome::NothingToDo);
+        }
         let large: Vec<(&UploadFile, &Digest)> = files
             .iter()
             .zip(&digests)
@@ -161,7 +175,7 @@ impl Upload<'_> {
             .collect();
         let (uploaded, known) = lfs::upload(self.session, self.target, &large)?;
         let url = commit::create(self.session, self.target, files, &digests, &ways)?;
-        Ok(UploadOutcome { url, uploaded, known })
+        Ok(UploadOutcome::Committed { url, uploaded, known, unchanged })
     }
 
     fn create_repository(&self) -> Result<()> {

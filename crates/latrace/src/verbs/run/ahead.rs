@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use latrace_engine::EngineRole;
-use latrace_io::words::duration;
+use latrace_io::words::{duration, short, size};
 use latrace_run::estimate::needs::{Need, disk, memory, model_before};
 use latrace_run::estimate::trial::Rates;
 use latrace_run::estimate::{QuestionNumbers, Work, works};
@@ -90,7 +90,7 @@ impl<'a> Ahead<'a> {
 
     fn tokens(&self, what: &str, tokens: u64, role: EngineRole) -> String {
         let engine = self.context.engine.identity(role).kind;
-        format!("  {:>10} tokens {what} by {engine}\n", short(tokens).trim_end())
+        format!("  {:>10} tokens {what} by {engine}\n", short(tokens))
     }
 
     /// How long the stages that are still to be done take at most, by the rates of a trial on the model to start from.
@@ -128,23 +128,7 @@ fn in_words(rates: Rates) -> String {
 fn lines(needs: &[Need]) -> String {
     let line = |need: &Need| {
         let Need { whose, what, bytes } = need;
-        format!("  {:>10}B {whose}: {what}\n", short(*bytes))
+        format!("  {:>11} {whose}: {what}\n", size(*bytes))
     };
     needs.iter().map(line).collect()
-}
-
-/// A number with three digits and a unit.
-fn short(number: u64) -> String {
-    let steps = [(1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")];
-    let number = number as f64;
-    let (size, unit) = steps.into_iter().find(|(size, _)| number >= *size).unwrap_or((1.0, " "));
-    let scaled = number / size;
-    let digits = if scaled >= 100.0 || size == 1.0 {
-        0
-    } else if scaled >= 10.0 {
-        1
-    } else {
-        2
-    };
-    format!("{scaled:.digits$}{unit}")
 }
