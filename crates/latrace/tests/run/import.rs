@@ -33,12 +33,19 @@ fn a_run_goes_on_with_models_that_are_trained_elsewhere() {
     let manual = bench.done("fresh", &[alone, "--dry-run", "--estimate", "engine.train=manual"]);
     assert!(manual.contains("trained on by manual") && !manual.contains(" trained on.\n"), "{manual}");
     let estimated = bench.done("whole", &[alone, "--dry-run", "--estimate", "traces.n=5"]);
-    for expected in
-        ["Tokens a second in a short trial: ", "03-traces                        0.0 s", "in all  "]
-    {
-        assert!(estimated.contains(expected), "{expected:?} in {estimated}");
-    }
-    assert!(!estimated.contains("01-initial                       0 s"), "{estimated}");
+    assert!(
+        estimated.contains("Tokens a second in a short trial: ") && estimated.contains("in all  "),
+        "{estimated}"
+    );
+    // Only what is to be done takes time, however long that is on this machine.
+    let has_time = |stage: &str| {
+        estimated.lines().any(|line| {
+            line.split_once("  ").is_some_and(|(at, time)| {
+                at == stage && time.trim_start().starts_with(|first: char| first.is_ascii_digit())
+            })
+        })
+    };
+    assert!(has_time("03-traces") && !has_time("01-initial"), "{estimated}");
     let manual = &[alone, "engine.train=manual"];
     for stage in TRAININGS {
         bench.refused("manual", manual, 1, "this model is trained elsewhere: engine.train = \"manual\"");
