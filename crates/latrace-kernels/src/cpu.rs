@@ -320,7 +320,8 @@ impl Device for Cpu {
         cu_seqlens: &[u32],
         shape: AttentionShape,
     ) {
-        attention::attention_backward((dq, dk, dv), dy, o, lse, (q, k, v), cu_seqlens, shape);
+        let product = self.compute.product(Sum::Chain);
+        attention::attention_backward((dq, dk, dv), dy, o, lse, (q, k, v), cu_seqlens, shape, product);
     }
 
     fn swiglu(&self, y: &mut Buffer, gate: &Buffer, up: &Buffer, length: usize) {
