@@ -6,14 +6,17 @@
 //! so are sequences that begin with the same blocks.
 //!
 //! Layout of a cache, for each block and key head: keys as `[panel][value][token]`, ready to be multiplied;
-//! values as `[token][value]`, padded to a multiple of a panel's width.
+//! values as `[token][value]`, padded to a multiple of a panel's width. Of a cache in bf16, a word holds a pair
+//! ([`crate::tile::of_pair`]): two values of a key, or a value of two tokens.
 
 use crate::AttentionShape;
 use crate::attention::{KEYS, Sight, normalise, online_softmax};
 use crate::buffer::Buffer;
 use crate::gemm::Sum;
+use crate::packed::steps;
 use crate::parallel::{Scratch, Shared, for_each, with_scratch};
-use crate::tile::{Ahead, Tile, tiles, with_panel};
+use crate::tile::{Ahead, Tile, pair, tiles, tiles_of_pairs, with_panel};
+use half::bf16;
 use std::cmp::Reverse;
 use std::ops::Range;
 
@@ -56,9 +59,26 @@ fn value_width(head_dim: usize) -> usize {
     head_dim.next_multiple_of(32)
 }
 
-/// Values of one block's (keys, values).
-pub(crate) fn block_lengths(shape: AttentionShape) -> (usize, usize) {
-    (shape.kv_heads * shape.head_dim * KEYS, shape.kv_heads * value_width(shape.head_dim) * KEYS)
+/// How a cache is laid out.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CacheLayout {
+    pub shape: AttentionShape,
+    /// Whether it is in bf16.
+    pub are_pairs: bool,
+}
+
+impl CacheLayout {
+    /// Words of one head's (keys, values) in a block.
+    fn head_lengths(self) -> (usize, usize) {
+        let Self { shape, are_pairs } = self;
+        (steps(shape.head_dim, are_pairs) * KEYS, value_width(shape.head_dim) * steps(KEYS, are_pairs))
+    }
+
+    /// Words of one block's (keys, values).
+    pub fn block_lengths(self) -> (usize, usize) {
+        let (keys, values) = self.head_lengths();
+        (self.shape.kv_heads * keys, self.shape.kv_heads * values)
+    }
 }
 
 fn panel_width() -> usize {
@@ -75,35 +95,63 @@ pub(crate) fn store(
     v: &[f32],
     spans: &[CacheSpan],
     blocks: &[u32],
-    shape: AttentionShape,
+    layout: CacheLayout,
 ) {
-    let [keys, values] = cache.map(Shared::new);
-    let (dim, width, (key_block, value_block)) =
-        (shape.head_dim, value_width(shape.head_dim), block_lengths(shape));
-    let panel = panel_width();
+    let cache = cache.map(Shared::new);
+    let CacheLayout { shape, are_pairs } = layout;
+    let (dim, (key_head, value_head)) = (shape.head_dim, layout.head_lengths());
     for_each(spans.len(), |span| {
         let span = spans[span];
         for i in 0..span.rows {
             let (block, slot) =
                 (blocks[span.blocks + (span.position + i) / KEYS] as usize, (span.position + i) % KEYS);
-            let place = slot / panel * panel * dim + slot % panel;
             for head in 0..shape.kv_heads {
                 let from = (span.row + i) * shape.key_width() + head * dim;
-                for (p, &value) in k[from..][..dim].iter().enumerate() {
-                    // SAFETY: no two tokens have the same place.
-                    unsafe { *keys.at(block * key_block + head * dim * KEYS + place + p * panel) = value };
+                let (k, v) = (&k[from..][..dim], &v[from..][..dim]);
+                let at = block * shape.kv_heads + head;
+                let places = [at * key_head, at * value_head];
+                if are_pairs {
+                    store_pairs(cache, places, slot, k, v)
+                } else {
+                    store_wide(cache, places, slot, k, v)
                 }
-                // SAFETY: as above.
-                unsafe { values.part(block * value_block + (head * KEYS + slot) * width, dim) }
-                    .copy_from_slice(&v[from..][..dim]);
             }
         }
     });
 }
 
+/// One token's key and value of a head, whose parts of the cache begin at `places`.
+fn store_wide([keys, values]: [Shared; 2], places: [usize; 2], slot: usize, k: &[f32], v: &[f32]) {
+    let (panel, dim) = (panel_width(), k.len());
+    let place = places[0] + slot / panel * panel * dim + slot % panel;
+    for (p, &value) in k.iter().enumerate() {
+        // SAFETY: no two tokens have the same place.
+        unsafe { *keys.at(place + p * panel) = value };
+    }
+    // SAFETY: as above.
+    unsafe { values.part(places[1] + slot * value_width(dim), dim) }.copy_from_slice(v);
+}
+
+/// As [`store_wide`], in bf16.
+fn store_pairs([keys, values]: [Shared; 2], places: [usize; 2], slot: usize, k: &[f32], v: &[f32]) {
+    let (panel, dim) = (panel_width(), k.len());
+    let place = places[0] + slot / panel * panel * steps(dim, true) + slot % panel;
+    for (p, two) in k.chunks(2).enumerate() {
+        let second = two.get(1).map_or(bf16::ZERO, |value| bf16::from_f32(*value));
+        // SAFETY: no two tokens have the same place.
+        unsafe { *keys.at(place + p * panel) = pair(bf16::from_f32(two[0]), second) };
+    }
+    let place = places[1] + slot / 2 * value_width(dim);
+    for (c, value) in v.iter().enumerate() {
+        let word = values.at(place + c).cast::<u16>();
+        // SAFETY: a word has two halves, of which the lower one lies first on every target, and each belongs to one token.
+        unsafe { *word.add(slot % 2) = bf16::from_f32(*value).to_bits() };
+    }
+}
+
 /// Copies a block's contents to another.
-pub(crate) fn copy_block(cache: [&mut [f32]; 2], from: usize, to: usize, shape: AttentionShape) {
-    let (key_block, value_block) = block_lengths(shape);
+pub(crate) fn copy_block(cache: [&mut [f32]; 2], from: usize, to: usize, layout: CacheLayout) {
+    let (key_block, value_block) = layout.block_lengths();
     // Whole blocks, full or not: a block of keys interleaves its tokens, so a part is not contiguous.
     for (cache, length) in cache.into_iter().zip([key_block, value_block]) {
         cache.copy_within(from * length..(from + 1) * length, to * length);
@@ -121,9 +169,9 @@ pub(crate) fn cached_attention(
     cache: [&[f32]; 2],
     spans: &[CacheSpan],
     blocks: &[u32],
-    shape: AttentionShape,
+    layout: CacheLayout,
 ) {
-    let o = Shared::new(o);
+    let (o, shape) = (Shared::new(o), layout.shape);
     let (tiles, mut bundles) = bundle(spans, blocks, (QUERIES / shape.group()).max(1));
     // The longest first, so that all threads finish together.
     bundles.sort_by_key(|bundle| Reverse(bundle.work(&tiles)));
@@ -131,8 +179,14 @@ pub(crate) fn cached_attention(
     let parts = if bundles.len() >= 4 * rayon::current_num_threads() { 1 } else { shape.kv_heads };
     for_each(bundles.len() * parts, |task| {
         let bundle = &bundles[task / parts];
-        let queries =
-            Queries { spans: &tiles[bundle.spans.clone()], shared: bundle.shared, blocks, cache, shape };
+        let queries = Queries {
+            spans: &tiles[bundle.spans.clone()],
+            shared: bundle.shared,
+            blocks,
+            cache,
+            shape,
+            layout,
+        };
         let all = shape.kv_heads / parts;
         let together = if queries.rows() <= FEW { all } else { 1 };
         for head in (task % parts * all..(task % parts + 1) * all).step_by(together) {
@@ -194,6 +248,7 @@ struct Queries<'a> {
     blocks: &'a [u32],
     cache: [&'a [f32]; 2],
     shape: AttentionShape,
+    layout: CacheLayout,
 }
 
 /// The running state of one key head's queries.
@@ -298,10 +353,10 @@ impl Queries<'_> {
 
     /// A head's part of a block.
     fn part(&self, half: Half, block: u32, head: usize) -> &[f32] {
-        let (lengths, kv_heads) = (block_lengths(self.shape), self.shape.kv_heads);
+        let lengths = self.layout.head_lengths();
         let (cache, length) =
             if half == Half::Keys { (self.cache[0], lengths.0) } else { (self.cache[1], lengths.1) };
-        &cache[block as usize * length + head * (length / kv_heads)..][..length / kv_heads]
+        &cache[(block as usize * self.shape.kv_heads + head) * length..][..length]
     }
 
     /// The memory read after a head's half of a block, to be prefetched meanwhile.
@@ -324,8 +379,9 @@ impl Queries<'_> {
         let scores = &mut partial.scores[first * KEYS..][..rows * KEYS];
         let keys = Panels {
             data: self.part(Half::Keys, visit.block, head),
-            panel: panel_width() * dim,
+            panel: panel_width() * steps(dim, self.layout.are_pairs),
             row: panel_width(),
+            are_pairs: self.layout.are_pairs,
         };
         multiply(
             scores,
@@ -355,8 +411,12 @@ impl Queries<'_> {
     fn add_values(&self, partial: &mut Partial<'_>, visit: Visit<'_>, head: usize, ahead: *const f32) {
         let Visit { first, rows, sight, .. } = visit;
         let (dim, width) = (self.shape.head_dim, value_width(self.shape.head_dim));
-        let values =
-            Panels { data: self.part(Half::Values, visit.block, head), panel: panel_width(), row: width };
+        let values = Panels {
+            data: self.part(Half::Values, visit.block, head),
+            panel: panel_width(),
+            row: width,
+            are_pairs: self.layout.are_pairs,
+        };
         multiply(
             &mut partial.output[first * width..],
             width,
@@ -391,6 +451,8 @@ struct Panels<'a> {
     data: &'a [f32],
     panel: usize,
     row: usize,
+    /// Whether a row is of two steps, in bf16.
+    are_pairs: bool,
 }
 
 /// C (+)= A·B in whole panels of columns, at least the first `columns`; as much is prefetched from `ahead` on,
@@ -406,7 +468,8 @@ fn multiply(
     zero: bool,
     ahead: *const f32,
 ) {
-    with_panel!(NR => multiply_panels::<NR>(c, ldc, columns, [m, k], a, a_row, b, zero, ahead, tiles(Sum::Chain)));
+    let tiles = if b.are_pairs { tiles_of_pairs(Sum::Chain) } else { tiles(Sum::Chain) };
+    with_panel!(NR => multiply_panels::<NR>(c, ldc, columns, [m, k], a, a_row, b, zero, ahead, tiles));
 }
 
 fn multiply_panels<const NR: usize>(
@@ -425,7 +488,7 @@ fn multiply_panels<const NR: usize>(
         let rows = tiles.len().min(m - i);
         let a = &a[i * a_row..][..(rows - 1) * a_row + k];
         for j in 0..columns.div_ceil(NR) {
-            let data = &b.data[j * b.panel..][..(k - 1) * b.row + NR];
+            let data = &b.data[j * b.panel..][..(steps(k, b.are_pairs) - 1) * b.row + NR];
             let c = &mut c[i * ldc + j * NR..][..(rows - 1) * ldc + NR];
             // SAFETY: A's rows, B's k rows and C's tile lie within the slices above.
             unsafe {
@@ -449,21 +512,37 @@ fn multiply_panels<const NR: usize>(
 mod tests {
     use super::*;
     use crate::attention::attention;
+    use crate::element::round;
     use crate::testing::values;
 
     /// Two sequences through the cache in `steps`, against attention over whole sequences.
     fn check(shape: AttentionShape, lengths: [usize; 2], chunk: usize) {
+        [false, true]
+            .into_iter()
+            .for_each(|are_pairs| check_layout(CacheLayout { shape, are_pairs }, lengths, chunk));
+    }
+
+    /// What a cache in bf16 holds of keys and values, if it is one.
+    fn held(mut values: Vec<f32>, layout: CacheLayout) -> Vec<f32> {
+        if layout.are_pairs {
+            round(&mut values);
+        }
+        values
+    }
+
+    fn check_layout(layout: CacheLayout, lengths: [usize; 2], chunk: usize) {
+        let shape = layout.shape;
         let tokens = lengths[0] + lengths[1];
         let (q, k, v) = (
             values(tokens * shape.query_width(), 1),
-            values(tokens * shape.key_width(), 2),
-            values(tokens * shape.key_width(), 3),
+            held(values(tokens * shape.key_width(), 2), layout),
+            held(values(tokens * shape.key_width(), 3), layout),
         );
         let (mut expected, mut lse) = (vec![0.0; q.len()], vec![0.0; tokens * shape.heads]);
         attention(&mut expected, &mut lse, &q, &k, &v, &[0, lengths[0] as u32, tokens as u32], shape);
         // Blocks of the two sequences alternate, and what is not written is not a number.
         let blocks: Vec<u32> = (0..2).flat_map(|s| (0..20).map(move |i| 2 * i + s)).collect();
-        let (key_block, value_block) = block_lengths(shape);
+        let (key_block, value_block) = layout.block_lengths();
         let (mut keys, mut cached) = (vec![f32::NAN; 40 * key_block], vec![f32::NAN; 40 * value_block]);
         let mut got = vec![0.0; q.len()];
         for first in (0..lengths[0].max(lengths[1])).step_by(chunk) {
@@ -478,15 +557,22 @@ mod tests {
                     blocks,
                 })
                 .collect();
-            store([&mut keys, &mut cached], &k, &v, &spans, &blocks, shape);
-            cached_attention(&mut got, &q, [&keys, &cached], &spans, &blocks, shape);
+            store([&mut keys, &mut cached], &k, &v, &spans, &blocks, layout);
+            cached_attention(&mut got, &q, [&keys, &cached], &spans, &blocks, layout);
         }
-        assert!(got == expected, "{shape:?}, {lengths:?} in steps of {chunk}");
+        assert!(got == expected, "{layout:?}, {lengths:?} in steps of {chunk}");
     }
 
     /// `count` sequences of `shared` and a few tokens, whose first `shared` tokens lie in the same blocks,
     /// token by token together.
     fn check_shared(shape: AttentionShape, count: usize, shared: usize) {
+        for are_pairs in [false, true] {
+            check_shared_layout(CacheLayout { shape, are_pairs }, count, shared);
+        }
+    }
+
+    fn check_shared_layout(layout: CacheLayout, count: usize, shared: usize) {
+        let shape = layout.shape;
         let (length, own) = (shared + 40, 2);
         let per_token = |width: usize, seed| {
             let head = values(shared * width, seed);
@@ -496,8 +582,8 @@ mod tests {
         };
         let (q, k, v) = (
             per_token(shape.query_width(), 1),
-            per_token(shape.key_width(), 2),
-            per_token(shape.key_width(), 3),
+            held(per_token(shape.key_width(), 2), layout),
+            held(per_token(shape.key_width(), 3), layout),
         );
         let cu_seqlens: Vec<u32> = (0..=count).map(|s| (s * length) as u32).collect();
         let (mut expected, mut lse) = (vec![0.0; q.len()], vec![0.0; count * length * shape.heads]);
@@ -508,7 +594,7 @@ mod tests {
             .map(|b| b as u32)
             .collect();
         let total = common + own * count;
-        let (key_block, value_block) = block_lengths(shape);
+        let (key_block, value_block) = layout.block_lengths();
         let (mut keys, mut cached) = (vec![f32::NAN; total * key_block], vec![f32::NAN; total * value_block]);
         let mut got = vec![0.0; q.len()];
         let mut pass = |at: usize, rows: usize| {
@@ -517,8 +603,8 @@ mod tests {
                 .collect();
             // What they have in common is kept once.
             let kept = if at == 0 { &spans[..1] } else { &spans[..] };
-            store([&mut keys, &mut cached], &k, &v, kept, &blocks, shape);
-            cached_attention(&mut got, &q, [&keys, &cached], &spans, &blocks, shape);
+            store([&mut keys, &mut cached], &k, &v, kept, &blocks, layout);
+            cached_attention(&mut got, &q, [&keys, &cached], &spans, &blocks, layout);
             bundle(&spans, &blocks, 64 / shape.group()).1.len()
         };
         pass(0, shared);
@@ -529,7 +615,7 @@ mod tests {
                 "sequences with a common head go together"
             );
         }
-        assert!(got == expected, "{shape:?}, {count} sequences, {shared} tokens in common");
+        assert!(got == expected, "{layout:?}, {count} sequences, {shared} tokens in common");
     }
 
     #[test]

@@ -5,8 +5,9 @@ use std::ops::DerefMut;
 
 use crate::bf16::{self, Unit, unit};
 use crate::buffer::Buffer;
+use crate::cached_attention::CacheLayout;
 use crate::compute::{Compute, F32};
-use crate::element::Element;
+use crate::element::{self, Element};
 use crate::gemm::Sum;
 use crate::packed::Panels;
 use crate::{
@@ -28,6 +29,11 @@ impl Cpu {
     /// The unit for bf16, if products are computed by it.
     fn unit(self) -> Option<Unit> {
         unit().filter(|_| self.compute == Compute::Bf16)
+    }
+
+    /// Where products are of bf16, so is the cache, whether the processor has a unit for them or not.
+    fn cache_layout(self, shape: AttentionShape) -> CacheLayout {
+        CacheLayout { shape, are_pairs: self.compute == Compute::Bf16 }
     }
 
     /// y = start + x·Wᵀ with packed W.
@@ -320,7 +326,8 @@ impl Device for Cpu {
         cu_seqlens: &[u32],
         shape: AttentionShape,
     ) {
-        attention::attention_backward((dq, dk, dv), dy, o, lse, (q, k, v), cu_seqlens, shape);
+        let product = self.compute.product(Sum::Chain);
+        attention::attention_backward((dq, dk, dv), dy, o, lse, (q, k, v), cu_seqlens, shape, product);
     }
 
     fn swiglu(&self, y: &mut Buffer, gate: &Buffer, up: &Buffer, length: usize) {
@@ -406,8 +413,14 @@ impl Device for Cpu {
         linear::add_bias(&mut y[..rows * w.outputs], b.map(|b| &b[..]));
     }
 
+    fn round_to_cache(&self, x: &mut Buffer, length: usize) {
+        if self.compute == Compute::Bf16 {
+            element::round(&mut x[..length]);
+        }
+    }
+
     fn cache_lengths(&self, blocks: usize, shape: AttentionShape) -> (usize, usize) {
-        let (keys, values) = cached_attention::block_lengths(shape);
+        let (keys, values) = self.cache_layout(shape).block_lengths();
         (blocks * keys, blocks * values)
     }
 
@@ -420,11 +433,11 @@ impl Device for Cpu {
         blocks: &[u32],
         shape: AttentionShape,
     ) {
-        cached_attention::store([keys, values], k, v, spans, blocks, shape);
+        cached_attention::store([keys, values], k, v, spans, blocks, self.cache_layout(shape));
     }
 
     fn cache_copy(&self, [keys, values]: [&mut Buffer; 2], from: usize, to: usize, shape: AttentionShape) {
-        cached_attention::copy_block([keys, values], from, to, shape);
+        cached_attention::copy_block([keys, values], from, to, self.cache_layout(shape));
     }
 
     fn cached_attention(
@@ -436,7 +449,7 @@ impl Device for Cpu {
         blocks: &[u32],
         shape: AttentionShape,
     ) {
-        cached_attention::cached_attention(o, q, [keys, values], spans, blocks, shape);
+        cached_attention::cached_attention(o, q, [keys, values], spans, blocks, self.cache_layout(shape));
     }
 
     fn choose(&self, logits: &mut Buffer, vocabulary: usize, draws: &[Draw]) -> Vec<Choice> {

@@ -311,7 +311,10 @@ pub trait Device: Send + Sync {
         b: Option<&Self::Buffer>,
         rows: usize,
     );
-    /// Values that `blocks` blocks of one layer's cache take: (keys, values).
+    /// Rounds the first `length` values to those that a cache can hold. Keys and values are rounded before any attention, so
+    /// that sampling, scoring and training see the same.
+    fn round_to_cache(&self, x: &mut Self::Buffer, length: usize);
+    /// Values of a buffer that `blocks` blocks of one layer's cache take: (keys, values).
     fn cache_lengths(&self, blocks: usize, shape: AttentionShape) -> (usize, usize);
     /// Puts new tokens' keys and values into the blocks of their sequences.
     fn cache_store(

@@ -1,5 +1,7 @@
 //! Values as weights are held in memory: f32, or bf16, of which every value is an f32.
 
+use crate::parallel::{Shared, for_each, grain};
+use crate::simd::dispatched;
 use half::bf16;
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{
@@ -101,9 +103,42 @@ impl Element for bf16 {
     }
 }
 
+/// Rounds to the nearest values of bf16, ties to even.
+pub(crate) fn round(x: &mut [f32]) {
+    let (shared, count, grain) = (Shared::new(x), x.len(), grain());
+    for_each(count.div_ceil(grain), |task| {
+        // SAFETY: one part per task.
+        round_part(unsafe { shared.part(task * grain, grain.min(count - task * grain)) });
+    });
+}
+
+dispatched! {
+    fn round_part(x: &mut [f32]) {
+        for x in x {
+            let bits = x.to_bits();
+            // As `bf16::from_f32`, but for the payload of what is not a number.
+            let up = bits.wrapping_add(0x7FFF + (bits >> 16 & 1));
+            *x = f32::from_bits(if x.is_nan() { bits | 1 << 22 } else { up } & 0xFFFF_0000);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rounds_as_half_does() {
+        let mut values: Vec<f32> = (0..=u16::MAX)
+            .flat_map(|high| {
+                [0, 1, 0x7FFF, 0x8000, 0x8001, 0xFFFF].map(|low| f32::from_bits(u32::from(high) << 16 | low))
+            })
+            .collect();
+        let expected: Vec<u32> =
+            values.iter().map(|value| u32::from(bf16::from_f32(*value).to_bits()) << 16).collect();
+        round(&mut values);
+        assert_eq!(values.iter().map(|value| value.to_bits()).collect::<Vec<_>>(), expected);
+    }
 
     #[test]
     fn every_bf16_is_the_same_f32_by_each_way() {

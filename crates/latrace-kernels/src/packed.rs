@@ -33,7 +33,7 @@ pub(crate) fn packed_length(inputs: usize, outputs: usize, are_pairs: bool) -> u
 }
 
 /// Words of a column.
-fn steps(inputs: usize, are_pairs: bool) -> usize {
+pub(crate) fn steps(inputs: usize, are_pairs: bool) -> usize {
     if are_pairs { inputs.div_ceil(2) } else { inputs }
 }
 
@@ -151,7 +151,7 @@ fn product<const NR: usize>(
             };
             let near = |b: &[f32]| Ahead::panel(b.as_ptr().wrapping_add(8 * NR), NR);
             if w.are_pairs && is_one_tile {
-                multiply(b, tiles_of_pairs(), &|_| Ahead::panel(next, NR));
+                multiply(b, tiles_of_pairs(Sum::Blocks), &|_| Ahead::panel(next, NR));
             } else if w.are_pairs {
                 with_scratch(&WIDENED, NR * k, |wide| {
                     widen(wide, b, NR);

@@ -407,6 +407,8 @@ impl Device for Reference {
         add(y, &project(x, packed(&w), b, rows, w.inputs));
     }
 
+    fn round_to_cache(&self, _: &mut Buffer, _: usize) {}
+
     fn cache_lengths(&self, blocks: usize, shape: AttentionShape) -> (usize, usize) {
         let length = blocks * CACHE_BLOCK * shape.key_width();
         (length, length)

@@ -19,7 +19,7 @@ enum Role {
     Alone,
     /// The team that this thread leads.
     Leader(*const Team),
-    /// This thread, since it is inside a task of a team.
+    /// This thread, since it is inside a task.
     Member,
 }
 
@@ -43,6 +43,12 @@ pub fn standing_by<R>(body: impl FnOnce() -> R) -> R {
         let _role = Playing::new(Role::Leader(&team));
         body()
     })
+}
+
+/// Runs `body` on this thread, and its parallel loops, too: for a task whose parts are too short to share.
+pub(crate) fn alone<R>(body: impl FnOnce() -> R) -> R {
+    let _role = Playing::new(Role::Member);
+    body()
 }
 
 /// Whether a loop on this thread begins at once.

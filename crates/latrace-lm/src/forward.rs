@@ -140,6 +140,9 @@ impl<D: Device> Stream<D> {
             projections.project(k, h, layer.key, tokens, d, low);
         }
         model.rotate(k, positions, table, shape.kv_heads, Rotation::Forward);
+        for x in [k, v] {
+            model.device.round_to_cache(x, tokens * shape.key_width());
+        }
     }
 
     /// `h` → rotated queries in `wide[1]`.

@@ -188,6 +188,10 @@ impl<D: Device> Passes<D> {
         }
         model.rotate(&mut m.q, &batch.positions, &self.table, shape.heads, Rotation::Forward);
         model.rotate(&mut m.k, &batch.positions, &self.table, shape.kv_heads, Rotation::Forward);
+        // As in sampling and scoring; its gradient passes as it is.
+        for x in [&mut m.k, &mut m.v] {
+            model.device.round_to_cache(x, tokens * shape.key_width());
+        }
     }
 
     /// From attention's output to gate and up. In the last layer, rows without a target are left out from

@@ -23,6 +23,8 @@ use score::CpuScore;
 
 /// Incremented whenever the same request gives different bits, so that stages of earlier runs are redone.
 const NUMERICS: &str = "2";
+/// As [`NUMERICS`], where anything is in bf16.
+const NUMERICS_OF_BF16: &str = "3";
 
 /// Memory and speed options of the built-in engine, which do not affect results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,7 +124,7 @@ impl Engine for CpuEngine {
         };
         Identity {
             kind: BUILT_IN.to_owned(),
-            version: NUMERICS.to_owned(),
+            version: if arithmetic == F32 { NUMERICS } else { NUMERICS_OF_BF16 }.to_owned(),
             compute: arithmetic.to_owned(),
             attention: "tiled".to_owned(),
             exact: true,

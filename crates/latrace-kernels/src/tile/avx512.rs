@@ -8,7 +8,7 @@ use std::arch::x86_64::{
 };
 
 use super::Ahead;
-use super::vector::{multiply, put, vector_tiles};
+use super::vector::{begin, multiply, put, vector_tiles};
 use crate::gemm::BLOCK;
 
 vector_tiles!(feature: "avx512f", lanes: 16, rows_with_pointers: [0, 3, 6, 9]);

@@ -79,9 +79,9 @@ fn fetch(at: *const f32) {
 pub(crate) struct Tiles<const MR: usize> {
     chain: [Tile; MR],
     blocks: [Tile; MR],
-    /// [`Sum::Blocks`] with a B in bf16: a row of B holds two steps over k, the first in the lower halves of its words
-    /// (see [`of_pair`]).
-    pairs: [Tile; MR],
+    /// With a B in bf16: a row of B holds two steps over k, the first in the lower halves of its words (see [`of_pair`]).
+    pairs_chain: [Tile; MR],
+    pairs_blocks: [Tile; MR],
 }
 
 impl<const MR: usize> Tiles<MR> {
@@ -91,6 +91,13 @@ impl<const MR: usize> Tiles<MR> {
             Sum::Blocks => &self.blocks,
         }
     }
+
+    fn of_pairs(&self, sum: Sum) -> &[Tile; MR] {
+        match sum {
+            Sum::Chain => &self.pairs_chain,
+            Sum::Blocks => &self.pairs_blocks,
+        }
+    }
 }
 
 macro_rules! by_rows {
@@ -98,7 +105,8 @@ macro_rules! by_rows {
         Tiles {
             chain: [$($set::tile::<$rows, true> as Tile),*],
             blocks: [$($set::tile::<$rows, false> as Tile),*],
-            pairs: [$($set::pairs::<$rows> as Tile),*],
+            pairs_chain: [$($set::pairs::<$rows, true> as Tile),*],
+            pairs_blocks: [$($set::pairs::<$rows, false> as Tile),*],
         }
     };
 }
@@ -124,15 +132,15 @@ pub(crate) fn tiles(sum: Sum) -> &'static [Tile] {
 }
 
 /// [`tiles`] for a B in pairs.
-pub(crate) fn tiles_of_pairs() -> &'static [Tile] {
+pub(crate) fn tiles_of_pairs(sum: Sum) -> &'static [Tile] {
     match vectors() {
         #[cfg(target_arch = "x86_64")]
-        Level::Avx512 => &AVX512.pairs,
+        Level::Avx512 => AVX512.of_pairs(sum),
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => &AVX2.pairs,
+        Level::Avx2 => AVX2.of_pairs(sum),
         #[cfg(target_arch = "aarch64")]
-        Level::Neon => &NEON.pairs,
-        _ => &PORTABLE.pairs,
+        Level::Neon => NEON.of_pairs(sum),
+        _ => PORTABLE.of_pairs(sum),
     }
 }
 

@@ -6,7 +6,7 @@ use std::arch::aarch64::{
 };
 
 use super::Ahead;
-use super::vector::{multiply, put, vector_tiles};
+use super::vector::{begin, multiply, put, vector_tiles};
 use crate::gemm::BLOCK;
 
 /// Eight values.

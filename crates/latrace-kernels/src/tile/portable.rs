@@ -24,7 +24,7 @@ pub(super) unsafe fn tile<const MR: usize, const CHAIN: bool>(
 }
 
 /// A tile of MR rows over pairs; see [`super::Tiles`].
-pub(super) unsafe fn pairs<const MR: usize>(
+pub(super) unsafe fn pairs<const MR: usize, const CHAIN: bool>(
     k: usize,
     a: *const f32,
     strides: [usize; 2],
@@ -39,7 +39,7 @@ pub(super) unsafe fn pairs<const MR: usize>(
     let b = unsafe { std::slice::from_raw_parts(b, (k.div_ceil(2) - 1) * b_row + NR) };
     let value = |p: usize, j: usize| of_pair(b[p / 2 * b_row + j])[p % 2];
     // SAFETY: and the rest as `multiply` wants it.
-    unsafe { multiply::<MR, false>(k, a, strides, value, c, ldc, zero) };
+    unsafe { multiply::<MR, CHAIN>(k, a, strides, value, c, ldc, zero) };
 }
 
 /// C (+)= A·B, where `b(p, j)` is B's value.

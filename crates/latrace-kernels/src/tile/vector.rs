@@ -12,6 +12,19 @@ macro_rules! multiply {
     }};
 }
 
+/// What the sums of a tile begin as: what is in C if `$from_c`, else zero.
+macro_rules! begin {
+    ($rows:ident, $c:ident, $ldc:ident, $from_c:expr) => {{
+        let mut acc = [[setzero(); 2]; $rows];
+        if $from_c {
+            for (i, row) in acc.iter_mut().enumerate() {
+                *row = [load($c.add(i * $ldc)), load($c.add(i * $ldc + LANES))];
+            }
+        }
+        acc
+    }};
+}
+
 /// The sums into C: added to what is there if `$add`.
 macro_rules! put {
     ($acc:ident, $c:ident, $ldc:ident, $add:expr) => {{
@@ -25,7 +38,7 @@ macro_rules! put {
         }
     }};
 }
-pub(super) use {multiply, put};
+pub(super) use {begin, multiply, put};
 
 /// Defines `tile` and `pairs` in a module that names the instructions: `add`, `and_bits`, `as_floats`, `fmadd`, `load`,
 /// `load_bits`, `set_bits`, `set`, `setzero`, `shift_left` and `store`. Rows of a tile are two vectors of `$lanes`; every
@@ -53,12 +66,7 @@ macro_rules! vector_tiles {
                 let mut a = $pointed.map(|i: usize| a.wrapping_add(i * row));
                 for block in (0..k).step_by(if CHAIN { k } else { BLOCK }) {
                     let is_first = zero && block == 0;
-                    let mut acc = [[setzero(); 2]; MR];
-                    if CHAIN && !is_first {
-                        for (i, row) in acc.iter_mut().enumerate() {
-                            *row = [load(c.add(i * ldc)), load(c.add(i * ldc + LANES))];
-                        }
-                    }
+                    let mut acc = begin!(MR, c, ldc, CHAIN && !is_first);
                     for _ in 0..if CHAIN { k } else { BLOCK.min(k - block) } {
                         ahead.fetch(2 * LANES);
                         multiply!(acc, a, row, step, [load(b), load(b.add(LANES))]);
@@ -71,7 +79,7 @@ macro_rules! vector_tiles {
 
         /// A tile of MR rows over pairs; see [`super::Tiles`].
         #[target_feature(enable = $feature)]
-        pub(super) unsafe fn pairs<const MR: usize>(
+        pub(super) unsafe fn pairs<const MR: usize, const CHAIN: bool>(
             k: usize,
             a: *const f32,
             [row, step]: [usize; 2],
@@ -86,9 +94,10 @@ macro_rules! vector_tiles {
             unsafe {
                 let upper = set_bits(!0 << 16);
                 let mut a = $pointed.map(|i: usize| a.wrapping_add(i * row));
-                for block in (0..k).step_by(BLOCK) {
-                    let mut acc = [[setzero(); 2]; MR];
-                    for first in (block..k.min(block + BLOCK)).step_by(2) {
+                for block in (0..k).step_by(if CHAIN { k } else { BLOCK }) {
+                    let is_first = zero && block == 0;
+                    let mut acc = begin!(MR, c, ldc, CHAIN && !is_first);
+                    for first in (block..if CHAIN { k } else { k.min(block + BLOCK) }).step_by(2) {
                         ahead.fetch(2 * LANES);
                         let (low, high) = (load_bits(b.cast()), load_bits(b.add(LANES).cast()));
                         // A value of bf16 is the upper half of the f32 that it equals.
@@ -100,7 +109,7 @@ macro_rules! vector_tiles {
                         }
                         b = b.wrapping_add(b_row);
                     }
-                    put!(acc, c, ldc, !(zero && block == 0));
+                    put!(acc, c, ldc, !CHAIN && !is_first);
                 }
             }
         }
