@@ -115,21 +115,20 @@ fn serving(recipe: &RunRecipe, parameters: &Parameters) -> Vec<Need> {
         let servers = &recipe.servers;
         let gpus = servers.gpus_per_replica.max(1) as u64;
         let bytes = if servers.dtype == "float32" { 4 } else { 2 };
-        needs.extend(of_cache("servers, each GPU", parameters, [bytes, bytes], gpus));
+        needs.extend(of_cache("servers, each GPU", parameters, bytes, gpus));
     }
     if generate == GenerateEngine::Cpu || score == ScoreEngine::Cpu {
-        // The cache is in f32 whatever the weights are.
-        let weight = if recipe.engine.compute.here() == Compute::Bf16 { 2 } else { 4 };
-        needs.extend(of_cache("sampling and scoring, here", parameters, [weight, 4], 1));
+        let bytes = if recipe.engine.compute.here() == Compute::Bf16 { 2 } else { 4 };
+        needs.extend(of_cache("sampling and scoring, here", parameters, bytes, 1));
     }
     needs
 }
 
-/// Weights and cache, with so many bytes of a value each, over `gpus`.
-fn of_cache(whose: &str, parameters: &Parameters, [weight, cached]: [u64; 2], gpus: u64) -> [Need; 2] {
-    let of_token = 2 * cached * parameters.layers * parameters.key_values;
+/// Weights and cache, with so many bytes of a value, over `gpus`.
+fn of_cache(whose: &str, parameters: &Parameters, bytes: u64, gpus: u64) -> [Need; 2] {
+    let of_token = 2 * bytes * parameters.layers * parameters.key_values;
     [
-        Need::new(whose, "weights", (weight * parameters.all).div_ceil(gpus)),
+        Need::new(whose, "weights", (bytes * parameters.all).div_ceil(gpus)),
         Need::new(whose, format!("cache of {CACHED} tokens"), (CACHED * of_token).div_ceil(gpus)),
     ]
 }
