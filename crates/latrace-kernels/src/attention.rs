@@ -11,7 +11,7 @@ use crate::gemm::{Matrix, MatrixProduct, Start, TiledSerial};
 use crate::log_sum_exp::largest;
 use crate::parallel::{Scratch, Shared, for_each, with_scratch};
 use crate::simd::{LANES, dispatched, dot, exp_bounded, max, sum_lanes};
-use crate::team::alone;
+use crate::team::on_this_thread;
 
 /// Widths of an attention layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -289,7 +289,7 @@ pub(crate) fn attention_backward(
             shape,
             product,
         };
-        alone(|| backward.run(gradients));
+        on_this_thread(|| backward.run(gradients));
     });
 }
 
@@ -625,8 +625,8 @@ mod tests {
         for (name, got, expected) in [("dq", dq, expected.0), ("dk", dk, expected.1), ("dv", dv, expected.2)]
         {
             let error = relative(&got, &expected);
-            // Two roundings to 2^-9 of values in the product of the score's gradient, of which half cancels; were the
-            // operands not rounded at all, it would be below 2e-6.
+            // Each operand is off by up to 2^-9 of itself, and the score's gradient is a difference of two products. Not
+            // rounded at all, the error is below 2e-6.
             assert!((1e-4..1e-2).contains(&error), "{name}: relative error {error}");
         }
     }

@@ -179,14 +179,8 @@ pub(crate) fn cached_attention(
     let parts = if bundles.len() >= 4 * rayon::current_num_threads() { 1 } else { shape.kv_heads };
     for_each(bundles.len() * parts, |task| {
         let bundle = &bundles[task / parts];
-        let queries = Queries {
-            spans: &tiles[bundle.spans.clone()],
-            shared: bundle.shared,
-            blocks,
-            cache,
-            shape,
-            layout,
-        };
+        let queries =
+            Queries { spans: &tiles[bundle.spans.clone()], shared: bundle.shared, blocks, cache, layout };
         let all = shape.kv_heads / parts;
         let together = if queries.rows() <= FEW { all } else { 1 };
         for head in (task % parts * all..(task % parts + 1) * all).step_by(together) {
@@ -247,7 +241,6 @@ struct Queries<'a> {
     shared: usize,
     blocks: &'a [u32],
     cache: [&'a [f32]; 2],
-    shape: AttentionShape,
     layout: CacheLayout,
 }
 
@@ -280,11 +273,12 @@ enum Half {
 
 impl Queries<'_> {
     fn rows(&self) -> usize {
-        self.spans.iter().map(|span| span.rows).sum::<usize>() * self.shape.group()
+        self.spans.iter().map(|span| span.rows).sum::<usize>() * self.layout.shape.group()
     }
 
     fn attend(&self, o: Shared, q: &[f32], heads: Range<usize>) {
-        let (rows, dim, width) = (self.rows(), self.shape.head_dim, value_width(self.shape.head_dim));
+        let (rows, dim, width) =
+            (self.rows(), self.layout.shape.head_dim, value_width(self.layout.shape.head_dim));
         let length = rows * (dim + KEYS + width + 2);
         with_scratch(&SCRATCH, heads.len() * length, |scratch| {
             let mut partials: Vec<Partial<'_>> =
@@ -316,11 +310,15 @@ impl Queries<'_> {
 
     /// Calls `body(row, where its values are in q and o)`.
     fn for_each_row(&self, head: usize, mut body: impl FnMut(usize, usize)) {
-        let group = self.shape.group();
+        let group = self.layout.shape.group();
         let mut row = 0;
         for token in self.spans.iter().flat_map(|span| span.row..span.row + span.rows) {
             for member in 0..group {
-                body(row, token * self.shape.query_width() + (head * group + member) * self.shape.head_dim);
+                body(
+                    row,
+                    token * self.layout.shape.query_width()
+                        + (head * group + member) * self.layout.shape.head_dim,
+                );
                 row += 1;
             }
         }
@@ -328,7 +326,7 @@ impl Queries<'_> {
 
     /// The blocks in the order of each sequence: first those in common, then each span's own.
     fn for_each_visit(&self, rows: usize, mut body: impl FnMut(Visit<'_>)) {
-        let group = self.shape.group();
+        let group = self.layout.shape.group();
         let common = &self.blocks[self.spans[0].blocks..][..self.shared];
         // Every row sees all of a common block: it lies before all of the bundle's tokens.
         let sight = Sight { keys: KEYS, diagonal: KEYS as isize - 1, group };
@@ -356,7 +354,7 @@ impl Queries<'_> {
         let lengths = self.layout.head_lengths();
         let (cache, length) =
             if half == Half::Keys { (self.cache[0], lengths.0) } else { (self.cache[1], lengths.1) };
-        &cache[(block as usize * self.shape.kv_heads + head) * length..][..length]
+        &cache[(block as usize * self.layout.shape.kv_heads + head) * length..][..length]
     }
 
     /// The memory read after a head's half of a block, to be prefetched meanwhile.
@@ -375,7 +373,7 @@ impl Queries<'_> {
     /// Scores of a block's keys, turned into weights.
     fn weigh(&self, partial: &mut Partial<'_>, visit: Visit<'_>, head: usize, ahead: *const f32) {
         let Visit { first, rows, sight, .. } = visit;
-        let (dim, width) = (self.shape.head_dim, value_width(self.shape.head_dim));
+        let (dim, width) = (self.layout.shape.head_dim, value_width(self.layout.shape.head_dim));
         let scores = &mut partial.scores[first * KEYS..][..rows * KEYS];
         let keys = Panels {
             data: self.part(Half::Keys, visit.block, head),
@@ -403,14 +401,14 @@ impl Queries<'_> {
             width,
             dim,
             sight,
-            self.shape.scale(),
+            self.layout.shape.scale(),
         );
     }
 
     /// Weighted values of a block.
     fn add_values(&self, partial: &mut Partial<'_>, visit: Visit<'_>, head: usize, ahead: *const f32) {
         let Visit { first, rows, sight, .. } = visit;
-        let (dim, width) = (self.shape.head_dim, value_width(self.shape.head_dim));
+        let (dim, width) = (self.layout.shape.head_dim, value_width(self.layout.shape.head_dim));
         let values = Panels {
             data: self.part(Half::Values, visit.block, head),
             panel: panel_width(),

@@ -46,7 +46,7 @@ pub fn standing_by<R>(body: impl FnOnce() -> R) -> R {
 }
 
 /// Runs `body` on this thread, and its parallel loops, too: for a task whose parts are too short to share.
-pub(crate) fn alone<R>(body: impl FnOnce() -> R) -> R {
+pub(crate) fn on_this_thread<R>(body: impl FnOnce() -> R) -> R {
     let _role = Playing::new(Role::Member);
     body()
 }

@@ -8,15 +8,16 @@ use latrace_io::hub::model_folder;
 
 use crate::pipeline::summary::{ModelSummary, RunSummary};
 use crate::plan::{Plan, Stage};
-use crate::recipe::run::RunRecipe;
+use crate::recipe::method_texts::{MethodText, method_text};
+use crate::recipe::run::{Method, RunRecipe};
 
 /// The text of `README.md`.
 pub(super) fn of(plan: &Plan, recipe: &RunRecipe, summary: &RunSummary) -> Result<String> {
     let base = recipe.model.folder.as_str();
     let imports = Imports::of(plan, summary);
     let licence = licence(base);
-    let mut card = front_matter(base, licence.as_deref());
-    write!(card, "\n# A reasoning model\n\n{}\n", origin(base, &imports, &summary.version))?;
+    let mut card = front_matter(base, licence.as_deref(), recipe.method);
+    write!(card, "\n# A reasoning model\n\n{}\n", origin(base, &imports, recipe.method, &summary.version))?;
     write!(card, "\n## Data\n\n{}\n", data(recipe))?;
     write!(card, "\n## Results\n\n{}", results(recipe, summary)?)?;
     card += "\n## Use\n\nThe chat template makes the prompts of the training: it opens the thought, behind which the \
@@ -27,14 +28,18 @@ pub(super) fn of(plan: &Plan, recipe: &RunRecipe, summary: &RunSummary) -> Resul
 }
 
 /// What hubs and libraries read.
-fn front_matter(base: &str, licence: Option<&str>) -> String {
+fn front_matter(base: &str, licence: Option<&str>, method: Method) -> String {
     let mut lines = vec!["library_name: transformers".to_owned(), "pipeline_tag: text-generation".to_owned()];
     lines.extend(licence.map(|licence| format!("license: {licence}")));
     // A folder is no name that a hub knows.
     if base.split('/').count() == 2 && !base.starts_with(['.', '/']) {
         lines.push(format!("base_model: {}", base.split('@').next().unwrap_or(base)));
     }
-    format!("---\n{}\ntags:\n- reasoning\n- variational-reasoning\n---\n", lines.join("\n"))
+    lines.extend(["tags:", "- reasoning"].map(str::to_owned));
+    if method == Method::Variational {
+        lines.push("- variational-reasoning".to_owned());
+    }
+    format!("---\n{}\n---\n", lines.join("\n"))
 }
 
 /// Where models of the run came from that were trained elsewhere.
@@ -67,7 +72,18 @@ fn terms(base: &str, licence: Option<&str>, imports: &Imports<'_>) -> String {
     format!("{stated} {others} may bring terms of their own.")
 }
 
-fn origin(base: &str, imports: &Imports<'_>, version: &str) -> String {
+/// A method's name, with where it comes from if it is ours.
+fn in_full(method: Method) -> String {
+    let MethodText { long, .. } = method_text("", method);
+    match method {
+        Method::Variational => {
+            format!("{long} (Zhou et al., *Variational Reasoning for Language Models*, arXiv 2509.22637)")
+        }
+        _ => long.to_owned(),
+    }
+}
+
+fn origin(base: &str, imports: &Imports<'_>, method: Method, version: &str) -> String {
     let base = if base.is_empty() { "random weights".to_owned() } else { format!("`{base}`") };
     let start = match imports.initial {
         Some(from) => format!("an imported model (`{from}`, trained elsewhere)"),
@@ -79,11 +95,8 @@ fn origin(base: &str, imports: &Imports<'_>, version: &str) -> String {
         }
         None => format!("Trained from {start} "),
     };
-    let method = format!(
-        "{begun}by variational reasoning (Zhou et al., *Variational Reasoning for Language Models*, \
-         arXiv 2509.22637) with latrace {version}: thoughts are sampled from a posterior that sees a hint of the \
-         answer, and weighted by how much they help to answer correctly without it."
-    );
+    let clause = method_text("", method).clause.replace('’', "'");
+    let method = format!("{begun}by {} with latrace {version}: {clause}.", in_full(method));
     if imports.all.is_empty() {
         return method;
     }
@@ -149,10 +162,10 @@ mod tests {
             Imports { initial, last, all }
         };
         let check = |base: &str, imports: &Imports<'_>, begin: &str, list: &str| {
-            let text = origin(base, imports, "1.0");
+            let text = origin(base, imports, Method::Variational, "1.0");
             assert!(text.starts_with(begin) && text.ends_with(list), "{text}");
         };
-        let end = "answer correctly without it.";
+        let end = "how often right answers follow it.";
         check("", &imports(None, None), "Trained from random weights by variational reasoning", end);
         check("org/m", &imports(None, None), "Trained from `org/m` by", end);
         let initial = imports(Some("a"), None);
@@ -170,6 +183,12 @@ mod tests {
             terms("m", Some("mit"), &last),
             "`mit`, the base model's. Data and imported models may bring terms of their own."
         );
+        let other = origin("org/m", &imports(None, None), Method::Rft, "1.0");
+        assert!(other.starts_with(
+            "Trained from `org/m` by rejection-sampling fine-tuning with latrace 1.0: trains on"
+        ));
+        assert!(front_matter("", None, Method::Variational).contains("\n- variational-reasoning\n"));
+        assert!(!front_matter("", None, Method::Rft).contains("variational"));
         assert_eq!(terms("", None, &imports(None, None)), "Not stated. Data may bring terms of their own.");
     }
 }

@@ -79,7 +79,7 @@ fn supervise(program: &mut Child, check: &mut Child, limits: &Limits, overflow: 
     let unharmed = Ending::Exited(check_code::NO_REPLY);
     loop {
         if let Some(ending) = supervisor::ending_of(check, kill_namespace) {
-            return Endings { program: end_of_program(program, ending), check: ending };
+            return Endings { program: end_of_program(program, ending, limits), check: ending };
         }
         if let Some(limit) = clocks[0].exceeded(program.id(), limits, overflow) {
             return Endings {
@@ -98,9 +98,9 @@ fn supervise(program: &mut Child, check: &mut Child, limits: &Limits, overflow: 
 }
 
 /// How the program ended, once the check has; by us, if it has not by itself.
-fn end_of_program(program: &mut Child, check: Ending) -> Ending {
+fn end_of_program(program: &mut Child, check: Ending, limits: &Limits) -> Ending {
     // Where it ended first, its launcher may need a moment to say so.
     let ended_first = check == Ending::Exited(check_code::NO_REPLY);
     let own = if ended_first { supervisor::ends_soon(program) } else { None };
-    own.unwrap_or_else(|| supervisor::stop(program, Ending::Exited(0), kill_namespace))
+    own.unwrap_or_else(|| supervisor::stop_waiting(program, limits))
 }

@@ -233,6 +233,14 @@ pub(crate) fn stop(child: &mut Child, ending: Ending, kill: Kill) -> Ending {
     }
 }
 
+/// Ends a program that waits for more to do. It has failed if one of its processes was ever above the limit of memory.
+pub(crate) fn stop_waiting(child: &mut Child, limits: &Limits) -> Ending {
+    // Looked at before: of what is killed with its namespace, the launcher does not learn the peak.
+    let was_above = memory::was_above(child.id(), limits.memory_mb << 20);
+    let ending = stop(child, Ending::Exited(0), kill_namespace);
+    if was_above { Ending::MemoryLimit } else { ending }
+}
+
 /// Kills the first process of a launcher's namespace, and with it all that runs there.
 pub(crate) fn kill_namespace(launcher: u32) -> bool {
     let bubblewraps = memory::children(launcher);
@@ -390,6 +398,18 @@ mod memory {
         let lists = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
         let list = lists.collect::<Vec<_>>().join(" ");
         list.split_whitespace().filter_map(|id| id.parse().ok()).collect()
+    }
+
+    /// Whether a process below the launcher has ever held more than `most` bytes.
+    pub(super) fn was_above(launcher: u32, most: u64) -> bool {
+        descendants(launcher).into_iter().any(|process| peak(process) > most)
+    }
+
+    fn peak(process: u32) -> u64 {
+        let text = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+        kilobytes.unwrap_or(0) << 10
     }
 
     fn resident(process: u32) -> u64 {
