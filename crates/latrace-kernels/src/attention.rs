@@ -572,31 +572,29 @@ mod tests {
         derivative("dv", &v, &dv, |v| inner(&attention_reference(&q, &k, v, &cu, SHAPE), &dy));
     }
 
+    /// (dq, dk, dv) by `product`, and by the definition.
+    fn both_gradients(shape: AttentionShape, cu: &[u32], product: Product) -> [(Vec<f32>, Vec<f64>); 3] {
+        let tokens = cu[cu.len() - 1] as usize;
+        let [q, k, v, dy] = inputs(tokens, shape);
+        let (mut o, mut lse) = (vec![9.0; q.len()], vec![9.0; tokens * shape.heads]);
+        attention(&mut o, &mut lse, &q, &k, &v, cu, shape);
+        close("o", &o, &attention_reference(&wide(&q), &wide(&k), &wide(&v), cu, shape));
+        let (mut dq, mut dk, mut dv) = (vec![9.0; q.len()], vec![9.0; k.len()], vec![9.0; v.len()]);
+        let gradients = (&mut dq[..], &mut dk[..], &mut dv[..]);
+        attention_backward(gradients, &dy, &o, &lse, (&q, &k, &v), cu, shape, product);
+        let expected = attention_backward_reference(&wide(&dy), &wide(&q), &wide(&k), &wide(&v), cu, shape);
+        [(dq, expected.0), (dk, expected.1), (dv, expected.2)]
+    }
+
     #[test]
     fn follows_the_reference_across_tiles_and_sequences() {
         for shape in [SHAPE, AttentionShape { heads: 3, kv_heads: 3, head_dim: 16 }] {
             let cu = [0, 1, 66, 66, 266, 331];
-            let tokens = 331;
-            let [q, k, v, dy] = inputs(tokens, shape);
-            let (mut o, mut lse) = (vec![9.0; q.len()], vec![9.0; tokens * shape.heads]);
-            attention(&mut o, &mut lse, &q, &k, &v, &cu, shape);
-            close("o", &o, &attention_reference(&wide(&q), &wide(&k), &wide(&v), &cu, shape));
-            let (mut dq, mut dk, mut dv) = (vec![9.0; q.len()], vec![9.0; k.len()], vec![9.0; v.len()]);
-            attention_backward(
-                (&mut dq, &mut dk, &mut dv),
-                &dy,
-                &o,
-                &lse,
-                (&q, &k, &v),
-                &cu,
-                shape,
-                Sum::Chain.into(),
-            );
-            let expected =
-                attention_backward_reference(&wide(&dy), &wide(&q), &wide(&k), &wide(&v), &cu, shape);
-            close("dq", &dq, &expected.0);
-            close("dk", &dk, &expected.1);
-            close("dv", &dv, &expected.2);
+            for (name, (got, expected)) in
+                ["dq", "dk", "dv"].iter().zip(both_gradients(shape, &cu, Sum::Chain.into()))
+            {
+                close(name, &got, &expected);
+            }
         }
     }
 
@@ -605,25 +603,9 @@ mod tests {
         let Some(unit) = unit() else {
             return eprintln!("this machine has no unit for bf16: nothing is held");
         };
-        let (shape, cu, tokens) = (AttentionShape { heads: 4, kv_heads: 2, head_dim: 32 }, [0, 70, 200], 200);
-        let [q, k, v, dy] = inputs(tokens, shape);
-        let (mut o, mut lse) = (vec![0.0; q.len()], vec![0.0; tokens * shape.heads]);
-        attention(&mut o, &mut lse, &q, &k, &v, &cu, shape);
-        let (mut dq, mut dk, mut dv) = (vec![9.0; q.len()], vec![9.0; k.len()], vec![9.0; v.len()]);
-        let gradients = (&mut dq[..], &mut dk[..], &mut dv[..]);
-        attention_backward(
-            gradients,
-            &dy,
-            &o,
-            &lse,
-            (&q, &k, &v),
-            &cu,
-            shape,
-            Product::Rounded(Rounded(unit)),
-        );
-        let expected = attention_backward_reference(&wide(&dy), &wide(&q), &wide(&k), &wide(&v), &cu, shape);
-        for (name, got, expected) in [("dq", dq, expected.0), ("dk", dk, expected.1), ("dv", dv, expected.2)]
-        {
+        let shape = AttentionShape { heads: 4, kv_heads: 2, head_dim: 32 };
+        let both = both_gradients(shape, &[0, 70, 200], Product::Rounded(Rounded(unit)));
+        for (name, (got, expected)) in ["dq", "dk", "dv"].iter().zip(both) {
             let error = relative(&got, &expected);
             // Each operand is off by up to 2^-9 of itself, and the score's gradient is a difference of two products. Not
             // rounded at all, the error is below 2e-6.

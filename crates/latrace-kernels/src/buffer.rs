@@ -1,10 +1,8 @@
 //! Memory that begins at a cache line, in large pages where there is much of it.
 
 use crate::large_pages;
+use crate::tile::LINE;
 use std::ops::{Deref, DerefMut};
-
-/// Values of f32 in a cache line.
-const LINE: usize = 16;
 
 /// f32 memory of the CPU. It begins at a cache line: rows of products that would lie across two of them take up to
 /// twice the time.

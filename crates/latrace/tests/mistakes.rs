@@ -181,34 +181,6 @@ fn mistakes_in_recipes_are_named_where_they_were_made() {
             ),
             ("run r.toml traces.n.x=3", 2, &["the command line: traces.n.x: \"n\" is a value, not a table"]),
             ("run self.toml", 2, &["base: self.toml is a base of itself"]),
-            ("recipe check tiny", 2, &["tiny is a folder: expected the file of a recipe"]),
-            (
-                "recipe check r.toml model.shape={}",
-                2,
-                &["model: expected a folder to start from", "[model.shape]"],
-            ),
-            (
-                "recipe check r.toml model.shape.num_attention_heads=0",
-                2,
-                &["model.shape: field `num_attention_heads`: expected a whole number from 1 to 65536, got 0"],
-            ),
-            (
-                "recipe check r.toml model.shape.architectures=[\"GPT2\"]",
-                2,
-                &["model.shape: unknown architecture"],
-            ),
-            (
-                "recipe check r.toml initial.init=model initial.lora.targets=[\"q\"]",
-                1,
-                &["01-initial", "q_proj"],
-            ),
-            ("recipe check r.toml questions.sizes.traced=90000", 2, &["4927 distinct questions"]),
-            ("recipe check r.toml prompts.reasoner=chat", 1, &["no chat template"]),
-            (
-                "recipe check r.toml questions.task= questions.train=columns.jsonl questions.columns.question=problem questions.columns.answer=glod",
-                2,
-                &["questions.columns.answer: no row has a column \"glod\"; the nearest is \"gold\""],
-            ),
             ("run r.toml weights.selection=bset", 2, &["the nearest is \"best\""]),
             ("run r.toml evaluation.split=tset", 2, &["the nearest is \"test\""]),
             (
@@ -237,6 +209,43 @@ fn mistakes_in_recipes_are_named_where_they_were_made() {
                 "train --model model --data tiny/rows.jsonl --out o epochs=many",
                 2,
                 &["epochs: expected a whole number, got \"many\""],
+            ),
+        ],
+    );
+}
+
+#[test]
+fn mistakes_in_recipes_are_found_without_a_run() {
+    check(
+        &bench(),
+        &[
+            ("recipe check tiny", 2, &["tiny is a folder: expected the file of a recipe"]),
+            (
+                "recipe check r.toml model.shape={}",
+                2,
+                &["model: expected a folder to start from", "[model.shape]"],
+            ),
+            (
+                "recipe check r.toml model.shape.num_attention_heads=0",
+                2,
+                &["model.shape: field `num_attention_heads`: expected a whole number from 1 to 65536, got 0"],
+            ),
+            (
+                "recipe check r.toml model.shape.architectures=[\"GPT2\"]",
+                2,
+                &["model.shape: unknown architecture"],
+            ),
+            (
+                "recipe check r.toml initial.init=model initial.lora.targets=[\"q\"]",
+                1,
+                &["01-initial", "q_proj"],
+            ),
+            ("recipe check r.toml questions.sizes.traced=90000", 2, &["4927 distinct questions"]),
+            ("recipe check r.toml prompts.reasoner=chat", 1, &["no chat template"]),
+            (
+                "recipe check r.toml questions.task= questions.train=columns.jsonl questions.columns.question=problem questions.columns.answer=glod",
+                2,
+                &["questions.columns.answer: no row has a column \"glod\"; the nearest is \"gold\""],
             ),
         ],
     );

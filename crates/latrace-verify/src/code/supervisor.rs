@@ -406,10 +406,7 @@ mod memory {
     }
 
     fn peak(process: u32) -> u64 {
-        let text = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
-        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-        kilobytes.unwrap_or(0) << 10
+        bytes(process, "status", "VmHWM:").unwrap_or(0)
     }
 
     fn resident(process: u32) -> u64 {
@@ -422,13 +419,14 @@ mod memory {
     /// Each page divided by the number of processes that share it; the resident size where that cannot be
     /// read.
     pub(super) fn proportional(process: u32) -> u64 {
-        kilobytes(process).map_or_else(|| resident(process), |kilobytes| kilobytes << 10)
+        bytes(process, "smaps_rollup", "Pss:").unwrap_or_else(|| resident(process))
     }
 
-    fn kilobytes(process: u32) -> Option<u64> {
-        let text = fs::read_to_string(format!("/proc/{process}/smaps_rollup")).ok()?;
-        let line = text.lines().find_map(|line| line.strip_prefix("Pss:"))?;
-        line.split_whitespace().next()?.parse().ok()
+    /// What a line of one of a process's files says in kilobytes.
+    fn bytes(process: u32, file: &str, line: &str) -> Option<u64> {
+        let text = fs::read_to_string(format!("/proc/{process}/{file}")).ok()?;
+        let rest = text.lines().find_map(|text| text.strip_prefix(line))?;
+        Some(rest.split_whitespace().next()?.parse::<u64>().ok()? << 10)
     }
 }
 
